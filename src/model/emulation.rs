@@ -1,0 +1,196 @@
+//! What the emulator serves: the simulated Azure of a workspace, as data.
+//!
+//! The configuration lowers its `[emulator]` table to this, the emulator serves it. Neither knows the other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Endpoint, Port, ResourceId};
+
+/// The simulated Azure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emulation {
+    /// The bastions that exist. Azure's names for them; the data-plane host is not derivable from either.
+    pub bastions: Vec<(ResourceId, BastionTraits)>,
+    /// The machines and addresses that can be reached. Anything else is 'not found'.
+    pub machines: Vec<Machine>,
+    /// How the gateway frames what it sends.
+    pub frames: Frames,
+    /// How long the token exchange takes (a real one takes 650–800 ms).
+    pub setup_delay: Duration,
+    /// What goes wrong, in order.
+    pub faults: Vec<Fault>,
+    /// Where every request is written down, one JSON object a line.
+    pub log: Option<PathBuf>,
+}
+
+impl Emulation {
+    /// The only subscription that an emulator has.
+    pub const SUBSCRIPTION: &'static str = "00000000-0000-4000-8000-0000000e0001";
+    /// The resource group that is meant where a workspace on the emulator names none.
+    pub const RESOURCE_GROUP: &'static str = "rg-emulator";
+}
+
+/// What ARM says about a simulated bastion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BastionTraits {
+    /// `sku.name`.
+    pub sku: Sku,
+    /// `properties.enableTunneling`; `None`: the property is absent, as real answers may have it.
+    pub enable_tunneling: Option<bool>,
+    /// `properties.enableIpConnect`.
+    pub enable_ip_connect: Option<bool>,
+    /// `properties.dnsName` as ARM is to answer it, where a workspace wants it wrong; `None`: the emulator's own.
+    pub dns_name: Option<String>,
+    /// How many sessions may be open at once; 0: no limit.
+    pub max_sessions: usize,
+}
+
+impl Default for BastionTraits {
+    /// A Standard bastion that allows native clients and IP-based connections.
+    fn default() -> Self {
+        Self {
+            sku: Sku::Standard,
+            enable_tunneling: Some(true),
+            enable_ip_connect: Some(true),
+            dns_name: None,
+            max_sessions: 0,
+        }
+    }
+}
+
+/// The SKUs of Azure Bastion that the emulator knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sku {
+    /// No native client.
+    Basic,
+    /// Native client when `enableTunneling` is on.
+    Standard,
+    /// As Standard.
+    Premium,
+}
+
+/// A simulated target and what listens on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The resource or the address.
+    pub endpoint: Endpoint,
+    /// Services by port.
+    pub ports: BTreeMap<Port, Service>,
+    /// What answers on every other port; `None`: they refuse.
+    pub otherwise: Option<Service>,
+}
+
+/// What listens on a port of a simulated target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// A page that says what just happened, over HTTP/1.1.
+    Http,
+    /// Sends back what it receives, until the end.
+    Echo,
+    /// A real server on this machine: the gateway connects there.
+    Tcp(SocketAddr),
+}
+
+/// How the gateway cuts the target's bytes into WebSocket messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Frames {
+    /// As read, at most 8192 bytes a message: what Azure's own gateway was seen to do.
+    #[default]
+    Natural,
+    /// Messages of exactly this many bytes where there are enough, one frame each.
+    Size(usize),
+    /// Messages of several frames, with pings and empty messages in between.
+    Fragments,
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where in a session's life.
+    pub phase: FaultPhase,
+    /// What happens.
+    pub action: FaultAction,
+    /// In [`FaultPhase::Stream`]: after this many bytes to the client; elsewhere without meaning.
+    pub after: u64,
+    /// How often; 0: for ever.
+    pub times: u32,
+    /// Only for the machine of this name or address.
+    pub target: Option<String>,
+}
+
+/// Where in a session's life a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultPhase {
+    /// Reads from ARM.
+    Arm,
+    /// `POST /api/tokens`.
+    Token,
+    /// The WebSocket upgrade.
+    Upgrade,
+    /// After the upgrade.
+    Stream,
+    /// `DELETE /api/tokens/…`.
+    Delete,
+}
+
+/// What a fault does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultAction {
+    /// An HTTP answer with this status and a body as Azure's gateway gives it. Arm, Token, Upgrade, Delete.
+    Status(u16),
+    /// An HTTP answer with this status and the plain text `Unauthorized` or `Forbidden`, or an HTML page: not JSON.
+    PlainStatus(u16),
+    /// An HTTP answer with this status and no body at all.
+    EmptyStatus(u16),
+    /// A redirect with this status to this URL.
+    Redirect(u16, String),
+    /// A 200 whose JSON lacks what a session needs. Token.
+    Malformed,
+    /// The answer comes this much later. Arm, Token, Upgrade, Delete.
+    Delay(Duration),
+    /// No answer, ever; in Stream: no byte and no pong from there on.
+    Silence,
+    /// The TCP connection ends in order, without close frame and without TLS close_notify.
+    Drop,
+    /// TLS close_notify, then the end, without a close frame. Stream.
+    CloseNotify,
+    /// The TCP connection is reset.
+    Reset,
+    /// A WebSocket close frame with this code (0: with none at all). Stream.
+    Close(u16),
+    /// 101, then a raw `HTTP/1.1 400` page where the first frame belongs. Upgrade.
+    HttpAfter101,
+    /// 101 without `Upgrade` and `Connection`, and in order from there. Upgrade.
+    Bare101,
+    /// 101 with a wrong `Sec-WebSocket-Accept`. Upgrade.
+    WrongAccept,
+    /// A frame with RSV1 set. Stream.
+    ReservedBit,
+    /// A masked frame. Stream.
+    Masked,
+    /// A frame with a reserved opcode. Stream.
+    UnknownOpcode,
+    /// The target's bytes as text messages from here on, where they are ASCII. Stream.
+    Text,
+    /// No pong any more, but data goes on. Stream.
+    NoPong,
+    /// A ping from the gateway every so often. Stream.
+    Pings(Duration),
+}
+
+/// How a client reaches a running emulator. Handed over in the same process, or read from the file that
+/// `bastion emulator` writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmulatorEndpoint {
+    /// Where it listens: one TLS port for all of the simulated Azure.
+    pub address: SocketAddr,
+    /// ARM's host and port, as `management.localhost:PORT`.
+    pub resource_manager: String,
+    /// The certificate of its throw-away authority, PEM.
+    pub ca_pem: String,
+    /// The one token it accepts: worth nothing anywhere else.
+    pub token: String,
+}
