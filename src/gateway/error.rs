@@ -1,0 +1,224 @@
+//! What goes wrong between us and a gateway, and what to do about it.
+
+use std::io;
+
+use super::wire::AnswerError;
+use crate::carrier::{Blocked, Disposition};
+use crate::net::{DialError, HttpError};
+
+/// A failure to open a session or its WebSocket. `Display` says what we were doing; the source says what happened.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// There is no access token.
+    #[error("getting an access token")]
+    Token(#[source] TokenError),
+    /// The token exchange did not come to an answer.
+    #[error("asking the gateway {host} for a session")]
+    Exchange {
+        /// The gateway.
+        host: String,
+        /// Why.
+        #[source]
+        source: HttpError,
+    },
+    /// The gateway answered the token exchange with a refusal.
+    #[error("the gateway {host} refused a session: HTTP {status}{}", said(message.as_deref()))]
+    Refused {
+        /// The gateway.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said, made safe to print.
+        message: Option<String>,
+        /// When it asks to be asked again.
+        retry_after: Option<std::time::Duration>,
+    },
+    /// The gateway granted a session that cannot be used.
+    #[error("reading the session that the gateway {host} granted")]
+    Answer {
+        /// The gateway.
+        host: String,
+        /// What is wrong with it.
+        #[source]
+        source: AnswerError,
+    },
+    /// No connection for the WebSocket.
+    #[error("opening the WebSocket to the gateway {host}")]
+    Dial {
+        /// The gateway.
+        host: String,
+        /// Why.
+        #[source]
+        source: DialError,
+    },
+    /// The upgrade to a WebSocket failed.
+    #[error("opening the WebSocket to the gateway {host}")]
+    Upgrade {
+        /// The gateway.
+        host: String,
+        /// Why.
+        #[source]
+        source: UpgradeError,
+    },
+}
+
+/// Why an upgrade failed.
+#[derive(Debug, thiserror::Error)]
+pub enum UpgradeError {
+    /// An HTTP status other than 101.
+    #[error("it answered HTTP {0} in place of 101")]
+    Refused(u16),
+    /// 101, but for another key, or with an extension that nobody asked for.
+    #[error("its answer does not belong to our request (Sec-WebSocket-Accept)")]
+    WrongAccept,
+    /// Not HTTP at all, or without end.
+    #[error("its answer is not HTTP")]
+    NotHttp,
+    /// The connection broke.
+    #[error("the connection broke before it answered")]
+    Broken(#[source] io::Error),
+    /// No answer in time.
+    #[error("it did not answer within {0} s")]
+    Timeout(u64),
+}
+
+/// Why there is no access token. The consumer's view: details belong to who gets them.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct TokenError {
+    /// What happened, for people.
+    pub what: String,
+    /// What to do about it.
+    pub disposition: Disposition,
+}
+
+impl GatewayError {
+    /// The stable code of this class of failure.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "sign-in",
+            Self::Exchange { source: HttpError::TooLong, .. } | Self::Answer { .. } => "gateway-answer",
+            Self::Exchange { .. } | Self::Dial { .. } => "gateway-unreachable",
+            Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).0,
+            Self::Upgrade { source: UpgradeError::Timeout(_) | UpgradeError::Broken(_), .. } => "gateway-unreachable",
+            Self::Upgrade { source: UpgradeError::Refused(_), .. } => "gateway-upgrade",
+            Self::Upgrade { source: UpgradeError::WrongAccept | UpgradeError::NotHttp, .. } => "gateway-answer",
+        }
+    }
+
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Token(error) => error.disposition,
+            Self::Refused { status, message, retry_after, .. } => {
+                match (refusal(*status, message.as_deref()).1, retry_after) {
+                    (Disposition::Retry, Some(after)) => Disposition::RetryAfter(*after),
+                    (disposition, _) => disposition,
+                }
+            }
+            // A new session may land on a healthy node, and a network comes back.
+            Self::Exchange { .. } | Self::Answer { .. } | Self::Dial { .. } | Self::Upgrade { .. } => Disposition::Retry,
+        }
+    }
+
+    /// The likeliest cause and what mends it, where we know one.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).2,
+            Self::Dial { source: DialError::Tls { .. }, .. } => Some(TLS),
+            Self::Exchange { source, .. } if source.is_tls() => Some(TLS),
+            Self::Upgrade { source: UpgradeError::Refused(_), .. } => {
+                Some("a proxy or firewall on the way may not let WebSockets through; otherwise a node of the bastion is being replaced")
+            }
+            Self::Token(_)
+            | Self::Exchange { .. }
+            | Self::Answer { .. }
+            | Self::Dial { .. }
+            | Self::Upgrade { .. } => None,
+        }
+    }
+
+    /// Whether a fresh access token may help.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Refused { status: 401, .. })
+    }
+}
+
+const TLS: &str = "if a proxy on the way replaces certificates, name its authority's PEM file in BASTION_CA_FILE";
+
+/// Code, disposition and hint of a refused token exchange.
+fn refusal(status: u16, message: Option<&str>) -> (&'static str, Disposition, Option<&'static str>) {
+    let says = |words: &str| message.is_some_and(|m| m.contains(words));
+    match status {
+        _ if says("Tunneling is disabled") => (
+            "tunneling-disabled",
+            Disposition::Blocked(Blocked::Unfit),
+            Some("switch native client support on: `az network bastion update --enable-tunneling true …`; it takes minutes"),
+        ),
+        401 => (
+            "sign-in",
+            Disposition::Blocked(Blocked::SignIn),
+            Some("a fresh access token was refused too: sign in again, with an account of the bastion's tenant"),
+        ),
+        403 => (
+            "denied",
+            Disposition::Blocked(Blocked::Denied),
+            Some("the account needs Reader on the virtual machine, on its network card, on the bastion and on the virtual network"),
+        ),
+        404 => (
+            "not-found",
+            Disposition::Blocked(Blocked::NotFound),
+            Some("check the target's name, resource group and subscription"),
+        ),
+        429 | 503 => ("gateway-busy", Disposition::Retry, Some("every instance of a bastion carries a limited number of sessions")),
+        408 | 500..=599 => ("gateway-error", Disposition::Retry, None),
+        300..=399 => (
+            "gateway-redirect",
+            Disposition::Blocked(Blocked::Answer),
+            Some("a redirect is not followed, because the request carries an access token; is a captive portal or proxy on the way?"),
+        ),
+        _ => ("gateway-answer", Disposition::Blocked(Blocked::Answer), None),
+    }
+}
+
+fn said(message: Option<&str>) -> String {
+    message.map(|m| format!(", \"{m}\"")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, message: &str) -> GatewayError {
+        let message = (!message.is_empty()).then(|| message.to_owned());
+        GatewayError::Refused { host: "bst".into(), status, message, retry_after: None }
+    }
+
+    #[test]
+    fn permanent_refusals_block_and_passing_ones_are_retried() {
+        for (status, message, code, blocked) in [
+            (401, "Unauthorized", "sign-in", true),
+            (403, "Forbidden", "denied", true),
+            (404, "Target resource not found", "not-found", true),
+            (400, "Tunneling is disabled", "tunneling-disabled", true),
+            (307, "", "gateway-redirect", true),
+            (418, "", "gateway-answer", true),
+            (429, "", "gateway-busy", false),
+            (500, "Unexpected internal error", "gateway-error", false),
+            (503, "", "gateway-busy", false),
+        ] {
+            let error = refused(status, message);
+            assert_eq!(error.code(), code, "{status}");
+            assert_eq!(matches!(error.disposition(), Disposition::Blocked(_)), blocked, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_status_is_never_hidden() {
+        assert_eq!(refused(500, "").to_string(), "the gateway bst refused a session: HTTP 500");
+        assert_eq!(
+            refused(404, "Target resource not found").to_string(),
+            "the gateway bst refused a session: HTTP 404, \"Target resource not found\""
+        );
+    }
+}

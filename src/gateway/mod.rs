@@ -1,0 +1,173 @@
+//! One bastion's data plane: sessions, their WebSockets, their deletion.
+//!
+//! A [`Gateway`] turns a destination and an access token into a byte stream. Each stream has a session of its own.
+//! Where the token may go was decided by who made the [`GatewayHost`]; here it goes there and nowhere else.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::model::GatewayHost;
+use crate::net::{HttpError, Network};
+
+mod boundary;
+mod error;
+mod keepalive;
+mod ledger;
+mod stream;
+mod tap;
+mod wire;
+
+pub use error::{GatewayError, TokenError, UpgradeError};
+use ledger::{Ledger, Lease};
+pub use stream::GatewayStream;
+pub use wire::{AnswerError, Destination};
+
+/// How long the connection and the upgrade may take, each.
+const DIAL: Duration = Duration::from_secs(20);
+/// The longest head of an answer to an upgrade.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Where access tokens come from: the small thing a gateway needs of a credential.
+pub trait AccessTokens: Send + Sync {
+    /// A token for Azure Resource Manager. With `fresh`, one that was not handed out before.
+    fn token(&self, fresh: bool) -> Pin<Box<dyn Future<Output = Result<SecretString, TokenError>> + Send + '_>>;
+}
+
+/// The data plane of one bastion.
+#[derive(Debug)]
+pub struct Gateway {
+    host: GatewayHost,
+    network: Network,
+    ledger: Ledger,
+    setups: Semaphore,
+}
+
+/// What a stream is opened with.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Sent as `User-Agent`: it appears in the bastion's audit log.
+    pub user_agent: String,
+    /// A ping after this much quiet; zero: none.
+    pub keepalive: Duration,
+}
+
+impl Gateway {
+    /// A gateway that ARM named. Must be made inside a runtime.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made by the network's rules.
+    pub fn new(host: GatewayHost, network: Network, max_setups: usize) -> Result<Self, HttpError> {
+        let ledger = Ledger::new(host.clone(), network.http()?);
+        Ok(Self { host, network, ledger, setups: Semaphore::new(max_setups.clamp(1, Semaphore::MAX_PERMITS)) })
+    }
+
+    /// Opens a stream to a destination: token exchange, WebSocket. Waits its turn when too many set-ups are in flight.
+    ///
+    /// Cancelling it closes what was opened and deletes the session.
+    ///
+    /// # Errors
+    /// Says which step failed; the error knows whether another try makes sense.
+    pub async fn open(
+        &self,
+        destination: &Destination,
+        tokens: &dyn AccessTokens,
+        options: &OpenOptions,
+    ) -> Result<GatewayStream<TlsStream<TcpStream>>, GatewayError> {
+        let _turn = self.setups.acquire().await;
+        let lease = self.session(destination, tokens, &options.user_agent).await?;
+        let (connection, early) = self.upgrade(&lease, &options.user_agent).await?;
+        Ok(GatewayStream::new(connection, early, options.keepalive, Some(lease)).await)
+    }
+
+    /// Proves that a session would be granted, and deletes it at once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn probe(
+        &self,
+        destination: &Destination,
+        tokens: &dyn AccessTokens,
+        options: &OpenOptions,
+    ) -> Result<(), GatewayError> {
+        let _turn = self.setups.acquire().await;
+        drop(self.session(destination, tokens, &options.user_agent).await?);
+        Ok(())
+    }
+
+    /// Waits until every session is deleted, at most until the deadline. Says how many are left behind.
+    pub async fn settle(&self, deadline: Instant) -> u64 {
+        self.ledger.settle(deadline).await
+    }
+
+    /// Sessions opened and deleted so far.
+    pub fn sessions(&self) -> (u64, u64) {
+        self.ledger.counts()
+    }
+
+    /// A session of its own, with one more try under a fresh token when the first is not believed.
+    async fn session(
+        &self,
+        destination: &Destination,
+        tokens: &dyn AccessTokens,
+        user_agent: &str,
+    ) -> Result<Lease, GatewayError> {
+        let token = tokens.token(false).await.map_err(GatewayError::Token)?;
+        match self.ledger.open(destination, &token, user_agent).await {
+            Err(error) if error.is_unauthorized() => {
+                let token = tokens.token(true).await.map_err(GatewayError::Token)?;
+                self.ledger.open(destination, &token, user_agent).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn upgrade(&self, lease: &Lease, user_agent: &str) -> Result<(TlsStream<TcpStream>, Vec<u8>), GatewayError> {
+        let host = || self.host.to_string();
+        let dial = self.network.connect_tls(self.host.name(), self.host.port(), DIAL);
+        let mut connection = dial.await.map_err(|source| GatewayError::Dial { host: host(), source })?;
+        let failed = |source| GatewayError::Upgrade { host: host(), source };
+        let Some(session) = lease.session() else { return Err(failed(UpgradeError::NotHttp)) };
+        let key = generate_key();
+        let request = wire::upgrade_request(&self.host, session, &key, user_agent);
+        let accept = derive_accept_key(key.as_bytes());
+        let exchange = read_upgrade(&mut connection, &request, &accept);
+        let early = tokio::time::timeout(DIAL, exchange)
+            .await
+            .unwrap_or(Err(UpgradeError::Timeout(DIAL.as_secs())))
+            .map_err(failed)?;
+        Ok((connection, early))
+    }
+}
+
+/// Sends the upgrade and reads the head of its answer. What came behind the head is returned.
+async fn read_upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut S,
+    request: &SecretString,
+    accept: &str,
+) -> Result<Vec<u8>, UpgradeError> {
+    connection.write_all(request.expose_secret().as_bytes()).await.map_err(UpgradeError::Broken)?;
+    connection.flush().await.map_err(UpgradeError::Broken)?;
+    let mut head = Vec::with_capacity(1024);
+    loop {
+        if connection.read_buf(&mut head).await.map_err(UpgradeError::Broken)? == 0 {
+            return Err(UpgradeError::Broken(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        match wire::read_upgrade(&head, accept) {
+            wire::Upgrade::Open(length) => return Ok(head.split_off(length)),
+            wire::Upgrade::Incomplete if head.len() < MAX_HEAD => {}
+            wire::Upgrade::Incomplete | wire::Upgrade::NotHttp => return Err(UpgradeError::NotHttp),
+            wire::Upgrade::Refused(status) => return Err(UpgradeError::Refused(status)),
+            wire::Upgrade::WrongAccept => return Err(UpgradeError::WrongAccept),
+        }
+    }
+}

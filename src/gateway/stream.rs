@@ -1,0 +1,307 @@
+//! A session's WebSocket as a [`ByteStream`]: messages of at most 4096 bytes up, whatever comes down, and what its end means.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink as _, Stream as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::keepalive::{Due, Keepalive};
+use super::ledger::Lease;
+use super::tap::{HttpInPlaceOfFrame, Tap};
+use super::wire::{MAX_KEPT, MAX_MESSAGE};
+use crate::carrier::{Break, ByteStream, Closing, Received};
+
+/// How long sending what is left and saying goodbye may take.
+const FAREWELL: Duration = Duration::from_secs(30);
+/// How long the gateway may take to answer a close frame.
+const REPLY: Duration = Duration::from_secs(2);
+
+/// The live WebSocket of one session. Dropping it ends the session.
+#[derive(Debug)]
+pub struct GatewayStream<S> {
+    socket: WebSocketStream<Tap<S>>,
+    /// What was sent before the first frame arrived; `None` once it cannot be needed any more.
+    kept: Option<Vec<u8>>,
+    keepalive: Keepalive,
+    timer: Pin<Box<Sleep>>,
+    closing: CloseStep,
+    /// Last: the session is deleted after its socket is gone.
+    _lease: Option<Lease>,
+}
+
+/// How far the goodbye is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CloseStep {
+    Open,
+    Flushing,
+    Replying,
+    ShuttingDown,
+    Closed,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
+    /// Takes over an upgraded connection; `early` is what came behind the head of the answer.
+    pub(super) async fn new(connection: S, early: Vec<u8>, keepalive: Duration, lease: Option<Lease>) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(16 * 1024)
+            .write_buffer_size(64 * 1024)
+            // Without a limit there is no back-pressure.
+            .max_write_buffer_size(1 << 20)
+            .max_frame_size(Some(4 << 20))
+            .max_message_size(Some(4 << 20));
+        let now = Instant::now();
+        Self {
+            socket: WebSocketStream::from_raw_socket(Tap::new(connection, early), Role::Client, Some(config)).await,
+            kept: Some(Vec::new()),
+            keepalive: Keepalive::new(keepalive, now),
+            timer: Box::pin(tokio::time::sleep_until(now)),
+            closing: CloseStep::Open,
+            _lease: lease,
+        }
+    }
+
+    fn received(&mut self, message: Message) -> Option<Received> {
+        self.kept = None;
+        self.keepalive.heard(Instant::now());
+        let bytes = match message {
+            Message::Binary(bytes) => bytes,
+            Message::Text(text) => Bytes::from(text),
+            Message::Pong(_) => {
+                self.keepalive.answered();
+                return None;
+            }
+            // The library answers pings; the answer leaves with the next poll.
+            Message::Ping(_) | Message::Frame(_) => return None,
+            Message::Close(frame) => return Some(self.closed(frame)),
+        };
+        // An empty message is no end of stream.
+        (!bytes.is_empty()).then_some(Received::Data(bytes))
+    }
+
+    /// Close 1000 and close without a code are an end; every other code is a break.
+    fn closed(&self, frame: Option<CloseFrame>) -> Received {
+        match frame {
+            Some(CloseFrame { code, reason }) if code != CloseCode::Normal => {
+                let reason = printable(&reason);
+                let reason = if reason.is_empty() { String::new() } else { format!(" (\"{reason}\")") };
+                Received::Broken(Break::new("gateway-close", format!("the gateway closed with {}{reason}", u16::from(code))))
+            }
+            _ if !self.socket.get_ref().between_messages() => Received::Broken(cut_short()),
+            Some(_) | None => Received::End { clean: true },
+        }
+    }
+
+    fn failed(&mut self, error: Error) -> Received {
+        match error {
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                if self.socket.get_ref().between_messages() {
+                    Received::End { clean: false }
+                } else {
+                    Received::Broken(cut_short())
+                }
+            }
+            Error::Io(error) => Received::Broken(self.io_break(&error)),
+            Error::Protocol(error) => Received::Broken(Break::new("gateway-protocol", meaning(&error))),
+            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Received::Broken(Break::new(
+                "gateway-protocol",
+                format!("the gateway sent a message of {size} bytes; more than {max_size} are not accepted"),
+            )),
+            Error::Utf8(_) => {
+                Received::Broken(Break::new("gateway-protocol", "the gateway sent a text message that is not UTF-8"))
+            }
+            other => Received::Broken(Break::new("gateway-protocol", printable(&other.to_string()))),
+        }
+    }
+
+    fn io_break(&mut self, error: &io::Error) -> Break {
+        if let Some(found) = error.get_ref().and_then(|inner| inner.downcast_ref::<HttpInPlaceOfFrame>()) {
+            let status = found.status.map(|status| format!(" {status}")).unwrap_or_default();
+            let what = format!("a node of the bastion answered HTTP{status} in place of the first frame");
+            return Break { unsent: self.kept.take(), ..Break::new("gateway-node", what) };
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Break::new("gateway-cut", "the connection to the gateway ended without a goodbye")
+            }
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Break::new("gateway-reset", "the connection to the gateway was reset")
+            }
+            _ => Break::new("gateway-lost", format!("the connection to the gateway was lost: {error}")),
+        }
+    }
+
+    fn send_break(&mut self, error: Error) -> Break {
+        match error {
+            Error::Io(error) => self.io_break(&error),
+            Error::Protocol(ProtocolError::SendAfterClosing) | Error::ConnectionClosed | Error::AlreadyClosed => {
+                Break::new("gateway-close", "the gateway has closed the session")
+            }
+            other => Break::new("gateway-protocol", printable(&other.to_string())),
+        }
+    }
+
+    /// Pings a quiet link, and notices one that has stopped answering.
+    fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> Poll<Break> {
+        loop {
+            match self.keepalive.due(Instant::now()) {
+                Due::Never => return Poll::Pending,
+                Due::Dead => {
+                    return Poll::Ready(Break::new(
+                        "gateway-silent",
+                        "the gateway has stopped answering: three pings in a row",
+                    ));
+                }
+                Due::Ping => {
+                    // A link that cannot even take a ping has the question open all the same.
+                    if let Poll::Ready(Ok(())) = Pin::new(&mut self.socket).poll_ready(cx) {
+                        let sent = Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new()));
+                        if let Err(error) = sent {
+                            return Poll::Ready(self.send_break(error));
+                        }
+                        if let Poll::Ready(Err(error)) = Pin::new(&mut self.socket).poll_flush(cx) {
+                            return Poll::Ready(self.send_break(error));
+                        }
+                    }
+                }
+                Due::At(deadline) => {
+                    if self.timer.deadline() != deadline {
+                        self.timer.as_mut().reset(deadline);
+                    }
+                    ready!(self.timer.as_mut().poll(cx));
+                }
+            }
+        }
+    }
+
+    /// The steps of a goodbye that have no time limit of their own.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.closing {
+                CloseStep::Open | CloseStep::Closed => return Poll::Ready(()),
+                CloseStep::Flushing => {
+                    if ready!(Pin::new(&mut self.socket).poll_flush(cx)).is_err() {
+                        self.closing = CloseStep::Closed;
+                    } else {
+                        self.closing = CloseStep::Replying;
+                        self.timer.as_mut().reset(Instant::now() + REPLY);
+                    }
+                }
+                CloseStep::Replying => match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                    Some(Ok(Message::Close(_))) | None => self.closing = CloseStep::ShuttingDown,
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) => self.closing = CloseStep::Closed,
+                },
+                CloseStep::ShuttingDown => {
+                    // The answer to the gateway's own close frame leaves here, then TLS says goodbye.
+                    drop(ready!(Pin::new(&mut self.socket).poll_flush(cx)));
+                    drop(ready!(Pin::new(self.socket.get_mut()).poll_shutdown(cx)));
+                    self.closing = CloseStep::Closed;
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        loop {
+            match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => {
+                    if let Some(received) = self.received(message) {
+                        return Poll::Ready(received);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.failed(error)),
+                Poll::Ready(None) => return Poll::Ready(Received::End { clean: true }),
+                Poll::Pending => return self.poll_keepalive(cx).map(Received::Broken),
+            }
+        }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        Pin::new(&mut self.socket).poll_ready(cx).map_err(|error| self.send_break(error))
+    }
+
+    fn send(&mut self, mut bytes: Bytes) -> Result<(), Break> {
+        if let Some(kept) = &mut self.kept {
+            if kept.len() + bytes.len() <= MAX_KEPT {
+                kept.extend_from_slice(&bytes);
+            } else {
+                self.kept = None;
+            }
+        }
+        self.keepalive.sent(Instant::now());
+        while !bytes.is_empty() {
+            let message = Message::Binary(bytes.split_to(bytes.len().min(MAX_MESSAGE)));
+            if let Err(error) = Pin::new(&mut self.socket).start_send(message) {
+                return Err(self.send_break(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        Pin::new(&mut self.socket).poll_flush(cx).map_err(|error| self.send_break(error))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>, why: Closing) -> Poll<()> {
+        if self.closing == CloseStep::Open {
+            let code = match why {
+                Closing::Done => CloseCode::Normal,
+                Closing::Abandoned => CloseCode::Away,
+            };
+            let frame = CloseFrame { code, reason: "".into() };
+            // An error means that the gateway closed first; then only the answer is left to send.
+            self.closing = match Pin::new(&mut self.socket).start_send(Message::Close(Some(frame))) {
+                Ok(()) => CloseStep::Flushing,
+                Err(_) => CloseStep::ShuttingDown,
+            };
+            self.timer.as_mut().reset(Instant::now() + FAREWELL);
+        }
+        if self.poll_farewell(cx).is_pending() {
+            ready!(self.timer.as_mut().poll(cx));
+            self.closing = CloseStep::Closed;
+        }
+        Poll::Ready(())
+    }
+}
+
+fn cut_short() -> Break {
+    Break::new("gateway-cut", "the gateway ended in the middle of a message")
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+}
+
+/// What a violation of the WebSocket protocol means in terms of the bytes that came.
+fn meaning(error: &ProtocolError) -> String {
+    let what = match error {
+        ProtocolError::NonZeroReservedBits => "a frame with reserved bits set, though no extension was agreed".to_owned(),
+        ProtocolError::MaskedFrameFromServer => "a masked frame, which only clients may send".to_owned(),
+        ProtocolError::UnknownDataFrameType(code) | ProtocolError::UnknownControlFrameType(code) => {
+            format!("a frame of the unknown type {code}")
+        }
+        ProtocolError::InvalidOpcode(code) => format!("a frame of the unknown type {code}"),
+        ProtocolError::FragmentedControlFrame => "a control frame in several pieces".to_owned(),
+        ProtocolError::ControlFrameTooBig => "a control frame of more than 125 bytes".to_owned(),
+        ProtocolError::UnexpectedContinueFrame => "a continuation of no message".to_owned(),
+        ProtocolError::ExpectedFragment(_) => "a new message inside an unfinished one".to_owned(),
+        ProtocolError::ReceivedAfterClosing => "data after its close frame".to_owned(),
+        other => printable(&other.to_string()),
+    };
+    format!("the gateway broke the WebSocket protocol: {what}")
+}
+
+#[cfg(test)]
+mod tests;

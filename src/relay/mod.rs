@@ -1,0 +1,293 @@
+//! Copies bytes between one local connection and one remote stream, both ways, in one task.
+//!
+//! It promises: bytes keep their order, none is added, and none is lost without the local side being told by a
+//! reset. Memory is bounded: a local side that does not read stops the remote one. It does not know who opened
+//! the streams, and it never reconnects: what may be taken up again is handed back to the caller.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use crate::carrier::{Break, ByteStream, Closing, Received};
+use crate::sys::socket;
+
+mod finish;
+mod upload;
+
+/// How much is read ahead of a local side that does not keep up.
+const AHEAD: usize = 256 * 1024;
+/// How many messages are read ahead: tiny ones weigh more than their bytes.
+const AHEAD_MESSAGES: usize = 1024;
+/// While the local side is stuck, one more message is taken this often, because a gateway gives a client up
+/// that reads nothing for 20 s …
+const SIP: Duration = Duration::from_secs(5);
+/// … up to this much; then the gateway is left to its own limits.
+const AHEAD_AT_MOST: usize = 2 << 20;
+/// After the local side has finished sending, how long the remote may be silent before we end.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The bytes of one connection, for whoever wants to know while it lives.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Bytes from the local side to the remote.
+    pub up: AtomicU64,
+    /// Bytes from the remote to the local side.
+    pub down: AtomicU64,
+}
+
+/// How a relay came to its end.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The remote ended; all it sent is to be delivered, then an end.
+    RemoteEnd {
+        /// Whether it said goodbye properly.
+        clean: bool,
+    },
+    /// The local side finished, and the remote had nothing more to say, or nobody was there to hear it.
+    LocalEnd,
+    /// The local side was reset.
+    LocalReset(io::Error),
+    /// The remote stream broke.
+    Broken(Break),
+    /// We were told to stop.
+    Stopped,
+}
+
+/// One local connection on its way through a relay.
+#[derive(Debug)]
+pub struct Relay {
+    local: TcpStream,
+    counts: Arc<Counts>,
+    /// From the remote, for the local side.
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    /// The local side has finished sending.
+    local_ended: bool,
+    /// The caller has been told so.
+    local_end_told: bool,
+    /// Something was given to the remote that it has not sent yet.
+    unflushed: bool,
+    /// The remote takes no more, but may still have something for us.
+    send_broken: Option<Break>,
+    /// While the local side is stuck: when one message more is due.
+    sip: Option<Pin<Box<Sleep>>>,
+    /// After the local side's end: how long the remote may still be silent.
+    grace: Option<Pin<Box<Sleep>>>,
+}
+
+enum Step {
+    LocalEnded,
+    Over(Outcome),
+}
+
+impl Relay {
+    /// Takes over an accepted connection.
+    pub fn new(local: TcpStream, counts: Arc<Counts>) -> Self {
+        Self {
+            local,
+            counts,
+            queue: VecDeque::new(),
+            queued: 0,
+            local_ended: false,
+            local_end_told: false,
+            unflushed: false,
+            send_broken: None,
+            sip: None,
+            grace: None,
+        }
+    }
+
+    /// The local connection.
+    pub fn local(&self) -> &TcpStream {
+        &self.local
+    }
+
+    /// Copies until one side ends or breaks. `unsent` goes first: it was taken from the local side before, for a
+    /// stream that never came to life.
+    ///
+    /// May be called again with another stream after a break that gave back what was unsent.
+    pub async fn run<R: ByteStream>(&mut self, remote: &mut R, unsent: Option<Vec<u8>>) -> Outcome {
+        self.send_broken = None;
+        if let Some(unsent) = unsent {
+            let ready = poll_fn(|cx| remote.poll_ready(cx)).await;
+            if let Err(broken) = ready.and_then(|()| remote.send(unsent.into())) {
+                return Outcome::Broken(broken);
+            }
+            self.unflushed = true;
+        }
+        if !self.local_end_told {
+            match poll_fn(|cx| self.poll_step(cx, remote)).await {
+                Step::Over(outcome) => return outcome,
+                Step::LocalEnded => {}
+            }
+        }
+        let (ours, theirs) = (self.local.local_addr(), self.local.peer_addr());
+        let deserted = async {
+            match (ours, theirs) {
+                (Ok(ours), Ok(theirs)) => socket::peer_gone(ours, theirs).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            step = poll_fn(|cx| self.poll_step(cx, remote)) => match step {
+                Step::Over(outcome) => outcome,
+                Step::LocalEnded => Outcome::LocalEnd,
+            },
+            () = deserted => Outcome::LocalEnd,
+        }
+    }
+
+    /// Moves whatever can be moved. Ready when one of the sides is done.
+    fn poll_step<R: ByteStream>(&mut self, cx: &mut Context<'_>, remote: &mut R) -> Poll<Step> {
+        let mut sip = false;
+        loop {
+            let mut moved = match self.poll_receive(cx, remote, sip) {
+                Ok(some) => some,
+                Err(outcome) => return Poll::Ready(Step::Over(outcome)),
+            };
+            match (self.poll_deliver(cx), self.poll_upload(cx, remote)) {
+                (Ok(down), Ok(up)) => moved |= down | up,
+                (Err(error), _) | (_, Err(error)) => return Poll::Ready(Step::Over(Outcome::LocalReset(error))),
+            }
+            sip = !moved && self.poll_sip(cx);
+            if !moved && !sip {
+                break;
+            }
+        }
+        if let Some(broken) = self.send_broken.take_if(|_| self.queue.is_empty()) {
+            return Poll::Ready(Step::Over(Outcome::Broken(broken)));
+        }
+        if !self.local_ended || self.unflushed {
+            return Poll::Pending;
+        }
+        if !self.local_end_told {
+            self.local_end_told = true;
+            return Poll::Ready(Step::LocalEnded);
+        }
+        self.poll_grace(cx).map(|()| Step::Over(Outcome::LocalEnd))
+    }
+
+    /// Takes what the remote has, as far ahead of the local side as is allowed, or one message more. Says whether
+    /// there was anything.
+    fn poll_receive<R: ByteStream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: &mut R,
+        mut one_more: bool,
+    ) -> Result<bool, Outcome> {
+        let mut some = false;
+        while self.below_limit() || std::mem::take(&mut one_more) {
+            match remote.poll_recv(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Received::Data(bytes)) => {
+                    some = true;
+                    self.queued += bytes.len();
+                    self.queue.push_back(bytes);
+                }
+                Poll::Ready(Received::End { clean }) => return Err(Outcome::RemoteEnd { clean }),
+                Poll::Ready(Received::Broken(broken)) => return Err(Outcome::Broken(broken)),
+            }
+        }
+        if some {
+            // The grace after the local side's end begins anew with each sign of the remote.
+            self.grace = None;
+        }
+        Ok(some)
+    }
+
+    fn below_limit(&self) -> bool {
+        self.queued < AHEAD && self.queue.len() < AHEAD_MESSAGES
+    }
+
+    /// Writes what is queued to the local side, many messages at once. Says whether anything went.
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut some = false;
+        while !self.queue.is_empty() {
+            match self.poll_write_queue(cx) {
+                Poll::Pending => break,
+                Poll::Ready(written) => {
+                    self.delivered(written?);
+                    some = true;
+                }
+            }
+        }
+        Ok(some)
+    }
+
+    fn poll_write_queue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        use tokio::io::AsyncWrite as _;
+
+        let mut slices = [io::IoSlice::new(&[]); 64];
+        let mut used = 0;
+        for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
+            *slice = io::IoSlice::new(bytes);
+            used += 1;
+        }
+        let slices = slices.get(..used).unwrap_or_default();
+        match Pin::new(&mut self.local).poll_write_vectored(cx, slices) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => written,
+        }
+    }
+
+    fn delivered(&mut self, mut written: usize) {
+        self.counts.down.fetch_add(written as u64, Ordering::Relaxed);
+        self.queued -= written;
+        while let Some(front) = self.queue.front_mut().filter(|_| written > 0) {
+            let part = written.min(front.len());
+            front.advance(part);
+            written -= part;
+            if front.is_empty() {
+                self.queue.pop_front();
+            }
+        }
+    }
+
+    /// For a local side that is stuck: whether it is time to take one message more than the limit.
+    fn poll_sip(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.below_limit() {
+            self.sip = None;
+            return false;
+        }
+        if self.queued >= AHEAD_AT_MOST {
+            return false;
+        }
+        let sip = self.sip.get_or_insert_with(|| Box::pin(tokio::time::sleep(SIP)));
+        let due = sip.as_mut().poll(cx).is_ready();
+        if due {
+            sip.as_mut().reset(Instant::now() + SIP);
+        }
+        due
+    }
+
+    /// After the local side's end: whether the remote has been silent for long enough.
+    fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let grace = self.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(GRACE)));
+            ready!(grace.as_mut().poll(cx));
+            if self.queue.is_empty() {
+                return Poll::Ready(());
+            }
+            // It is not the remote that keeps us waiting.
+            grace.as_mut().reset(Instant::now() + GRACE);
+        }
+    }
+}
+
+/// Ends a remote stream from our side, in bounded time.
+pub async fn close<R: ByteStream>(remote: &mut R, why: Closing) {
+    poll_fn(|cx| remote.poll_close(cx, why)).await;
+}
+
+#[cfg(test)]
+mod tests;

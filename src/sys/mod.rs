@@ -1,0 +1,7 @@
+//! All platform code: sockets beyond std, signals, the wall clock.
+//!
+//! Nothing else in the house asks which operating system it is on (`tests/tidy.rs` holds that).
+
+pub mod clock;
+pub mod signal;
+pub mod socket;

@@ -1,0 +1,68 @@
+//! The signals that ask the program to stop.
+
+use std::io;
+
+/// Waits for requests to stop: SIGINT and SIGTERM on Unix, Ctrl-C, Ctrl-Break and a closing console on Windows.
+#[derive(Debug)]
+pub struct StopSignals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    ctrl_c: tokio::signal::windows::CtrlC,
+    #[cfg(windows)]
+    ctrl_break: tokio::signal::windows::CtrlBreak,
+    #[cfg(windows)]
+    ctrl_close: tokio::signal::windows::CtrlClose,
+}
+
+/// Which request it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopSignal {
+    /// From the keyboard.
+    Interrupt,
+    /// From another program or the system.
+    Terminate,
+}
+
+impl StopSignals {
+    /// Takes over the process's stop signals; call it before anything that must be cleaned up is started.
+    ///
+    /// # Errors
+    /// When the operating system refuses to register a handler.
+    #[cfg(unix)]
+    pub fn register() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Takes over the process's stop signals; call it before anything that must be cleaned up is started.
+    ///
+    /// # Errors
+    /// When the operating system refuses to register a handler.
+    #[cfg(windows)]
+    pub fn register() -> io::Result<Self> {
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close};
+        Ok(Self { ctrl_c: ctrl_c()?, ctrl_break: ctrl_break()?, ctrl_close: ctrl_close()? })
+    }
+
+    /// The next request to stop. Cancel-safe.
+    #[cfg(unix)]
+    pub async fn next(&mut self) -> StopSignal {
+        tokio::select! {
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+            _ = self.terminate.recv() => StopSignal::Terminate,
+        }
+    }
+
+    /// The next request to stop. Cancel-safe.
+    #[cfg(windows)]
+    pub async fn next(&mut self) -> StopSignal {
+        tokio::select! {
+            _ = self.ctrl_c.recv() => StopSignal::Interrupt,
+            _ = self.ctrl_break.recv() => StopSignal::Terminate,
+            _ = self.ctrl_close.recv() => StopSignal::Terminate,
+        }
+    }
+}
