@@ -101,7 +101,7 @@ pub(crate) fn commands(readme: &str, ci: &str) -> Vec<Breach> {
         match shown.get(position) {
             Some((_, line)) if *line == command => {}
             Some((number, line)) => {
-                breaches.push(Breach::new("README.md", *number, format!("`{line}`, not `{command}`")))
+                breaches.push(Breach::new("README.md", *number, format!("`{line}`, not `{command}`")));
             }
             None => breaches.push(Breach::new("README.md", 0, format!("does not show `{command}`"))),
         }
