@@ -96,6 +96,13 @@ fn readme_and_ci_type_the_same_commands() {
 }
 
 #[test]
+fn readme_shows_the_file_that_it_runs() {
+    hold(&papers::SHOWN, |tree| {
+        papers::shown(tree.text("README.md"), tree.text("examples/quickstart/bastion.toml"))
+    });
+}
+
+#[test]
 fn changelog_is_kept() {
     hold(&papers::CHANGELOG, |tree| papers::changelog(tree.text("CHANGELOG.md")));
 }

@@ -17,6 +17,11 @@ pub(crate) const COMMANDS: Law = Law {
     reason: "the first thing a stranger types is the thing that is tested",
 };
 
+pub(crate) const SHOWN: Law = Law {
+    rule: "the first `toml` block of README.md is examples/quickstart/bastion.toml, comments and spacing aside",
+    reason: "what the reader is shown first is what the command below it runs",
+};
+
 pub(crate) const CHANGELOG: Law = Law {
     rule: "CHANGELOG.md has a section `## [Unreleased]`",
     reason: "each change adds its line for users when it is made, not from memory at a release",
@@ -112,6 +117,29 @@ pub(crate) fn commands(readme: &str, ci: &str) -> Vec<Breach> {
         }
     }
     breaches
+}
+
+/// The lines that say something to a reader of TOML: no comments, no empty lines, spaces made one.
+fn said(toml: &str) -> Vec<String> {
+    // Good enough for an example: no string in it holds a `#`.
+    let lines = toml.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+pub(crate) fn shown(readme: &str, example: &str) -> Vec<Breach> {
+    let block = readme.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
+    let (shown, run) = (said(block.map_or("", |(block, _)| block)), said(example));
+    if shown == run && !run.is_empty() {
+        return Vec::new();
+    }
+    let differing =
+        run.iter().find(|line| !shown.contains(line)).or_else(|| shown.iter().find(|l| !run.contains(l)));
+    let what = differing
+        .map_or_else(|| "another order, or nothing".to_owned(), |line| format!("`{line}` is in one only"));
+    vec![Breach::new("README.md", 0, what)]
 }
 
 pub(crate) fn changelog(text: &str) -> Vec<Breach> {
@@ -214,6 +242,15 @@ mod tests {
         assert_eq!(commands(&readme.replace(" --locked", ""), &ci).len(), 1);
         assert_eq!(commands(&readme, &ci.replace("--locked", "--locked --lib")).len(), 1);
         assert_eq!(commands("", "").len(), 4);
+    }
+
+    #[test]
+    fn an_example_that_is_not_the_one_shown_is_seen() {
+        let readme = "x\n```toml\n[a]\nb  = 1  # note\n```\n```toml\nc = 2\n```\n";
+        assert_eq!(shown(readme, "# file\n\n[a]\nb = 1\n"), []);
+        assert_eq!(shown(readme, "[a]\nb = 2\n").len(), 1);
+        assert_eq!(shown(readme, "b = 1\n[a]\n").len(), 1);
+        assert_eq!(shown("", "").len(), 1);
     }
 
     #[test]
