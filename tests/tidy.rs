@@ -20,6 +20,11 @@ use tree::{Breach, Law, Tree};
 #[track_caller]
 fn hold(law: &Law, check: impl FnOnce(&Tree) -> Vec<Breach>) {
     let tree = Tree::read().unwrap_or_else(|error| Tree::unreadable(&error));
+    assert!(
+        tree.file("src/lib.rs").is_some(),
+        "no src/lib.rs below {}: nothing was checked",
+        tree.root.display()
+    );
     let breaches = check(&tree);
     assert!(breaches.is_empty(), "{}", law.report(&breaches));
 }

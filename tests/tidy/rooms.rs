@@ -126,7 +126,7 @@ pub(crate) fn cycles<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Vec
         return Vec::new();
     }
     let rooms: Vec<&str> = edges.keys().map(String::as_str).collect();
-    vec![Breach::new("src", 0, format!("a cycle among, or below, {}", rooms.join(", ")))]
+    vec![Breach::new("src", 0, format!("on a cycle, or leading to one: {}", rooms.join(", ")))]
 }
 
 /// The table as `ARCHITECTURE.md` must show it.
