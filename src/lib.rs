@@ -1,11 +1,16 @@
-//! Docker compose for Azure Bastion tunnels. The library exists so that tests and fuzzers can call rooms
-//! directly; it makes no promise of stability.
+#![doc = include_str!("../ARCHITECTURE.md")]
 
-pub mod carrier;
-pub mod gateway;
 pub mod model;
-pub mod net;
-pub mod sys;
-pub mod relay;
+
 pub mod azure;
 pub mod backoff;
+pub mod carrier;
+pub mod cli;
+pub mod config;
+pub mod emulator;
+pub mod gateway;
+pub mod net;
+pub mod relay;
+pub mod supervisor;
+pub mod sys;
+pub mod ui;

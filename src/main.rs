@@ -1,3 +1,7 @@
 //! Arguments to runtime to command to exit code; no decision is made here.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bastion::cli::main(std::env::args_os()).into()
+}

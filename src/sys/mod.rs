@@ -3,5 +3,6 @@
 //! Nothing else in the house asks which operating system it is on (`tests/tidy.rs` holds that).
 
 pub mod clock;
+pub mod files;
 pub mod signal;
 pub mod socket;

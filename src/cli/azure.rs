@@ -1,0 +1,97 @@
+//! Which Azure a command talks to: the emulator in this process, or one that is running already.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::settings::Settings;
+use super::{ExitStatus, Failure};
+use crate::azure::{Arm, Cloud, FixedToken};
+use crate::emulator::Emulator;
+use crate::gateway::{AccessTokens, TokenError};
+use crate::model::{Emulation, EmulatorEndpoint, PortRule};
+use crate::net::{Network, Proxy, Trust};
+use crate::supervisor::Surroundings;
+use crate::ui::Printer;
+
+/// What is sent as `User-Agent` where no tunnel is concerned.
+const USER_AGENT: &str = concat!("bastion/", env!("CARGO_PKG_VERSION"));
+
+/// The simulated Azure of a command.
+#[derive(Debug)]
+pub(super) struct Azure {
+    /// How the supervisor reaches it.
+    pub(super) surroundings: Surroundings,
+    /// The emulator, when it runs in this process.
+    emulator: Option<Emulator>,
+}
+
+/// The emulator's token, whatever is asked for: it has no other.
+struct EmulatorToken(FixedToken);
+
+impl AccessTokens for EmulatorToken {
+    fn token(&self, _fresh: bool) -> Pin<Box<dyn Future<Output = Result<SecretString, TokenError>> + Send + '_>> {
+        Box::pin(std::future::ready(Ok(self.0.token())))
+    }
+}
+
+impl Azure {
+    /// The emulator that the user named, or one of our own that serves this emulation.
+    pub(super) async fn emulated(emulation: Emulation, settings: &Settings, printer: Printer) -> Result<Self, Failure> {
+        match &settings.emulator {
+            Some(file) => {
+                printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
+                let endpoint = super::emulator::read_endpoint(file)?;
+                let proxy = proxy(settings)?;
+                Ok(Self { surroundings: surroundings(&endpoint, proxy)?, emulator: None })
+            }
+            None => {
+                printer.say("Azure is emulated in this process: no account, no cost, no bytes beyond this machine");
+                let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                let emulator = Emulator::start(emulation, anywhere)
+                    .await
+                    .map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
+                // It is on this machine, so no proxy is on the way, whatever the environment says.
+                Ok(Self { surroundings: surroundings(&emulator.endpoint(), None)?, emulator: Some(emulator) })
+            }
+        }
+    }
+
+    /// Stops the emulator, if it is ours. Call it when the last session is deleted.
+    pub(super) async fn stop(self) {
+        if let Some(emulator) = self.emulator {
+            emulator.stop().await;
+        }
+    }
+}
+
+fn surroundings(endpoint: &EmulatorEndpoint, proxy: Option<Proxy>) -> Result<Surroundings, Failure> {
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::from_error(ExitStatus::Failed, error);
+    let trust = Trust::Only(endpoint.ca_pem.clone());
+    let network = Network::new(&trust, proxy, USER_AGENT).map_err(|error| failed(&error))?;
+    let cloud = Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
+    let arm = Arm::new(cloud, network.http().map_err(|error| failed(&error))?);
+    let tokens = Arc::new(EmulatorToken(FixedToken::new(endpoint.token.clone().into())));
+    Ok(Surroundings { arm, tokens, network })
+}
+
+fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
+    let Some(url) = &settings.proxy else { return Ok(None) };
+    let proxy = Proxy::new(url, &settings.no_proxy).map_err(|error| Failure::from_error(ExitStatus::Usage, &error))?;
+    Ok(Some(proxy))
+}
+
+/// Shown by commands that would need a real sign-in.
+pub(super) fn no_sign_in_yet() -> Failure {
+    Failure::new(ExitStatus::Usage, "signing in to Azure is not supported yet")
+        .hint("`--cloud emulator` runs the same tunnel against the embedded emulator")
+}
+
+/// A path for messages.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

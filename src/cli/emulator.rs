@@ -1,0 +1,99 @@
+//! `bastion emulator`: the stand-in for Azure as a process of its own.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::azure::shown;
+use super::settings::Settings;
+use super::{ExitStatus, Failure, workspace};
+use crate::emulator::Emulator;
+use crate::model::EmulatorEndpoint;
+use crate::sys::files;
+use crate::sys::signal::{StopSignal, StopSignals};
+use crate::ui::Printer;
+
+/// Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
+///
+/// Serves the bastions and targets of bastion.toml and what its `[emulator]` table says. Another `bastion` uses it
+/// when BASTION_EMULATOR names the file that this one writes.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
+    listen: SocketAddr,
+    /// The file to write how to reach it; it holds the emulator's own token and is removed at the end
+    #[arg(long, value_name = "FILE")]
+    endpoint: Option<PathBuf>,
+    /// Write every request to this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+}
+
+pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
+    if !crate::model::is_loopback(&arguments.listen) {
+        return Err(Failure::new(ExitStatus::Usage, format!("{} is not a loopback address", arguments.listen))
+            .hint("the emulator connects whoever reaches it to local servers, so it listens for this machine only"));
+    }
+    let mut emulation = workspace::load(settings, printer)?.emulation;
+    if let Some(log) = arguments.log {
+        emulation.log = Some(log);
+    }
+    let mut signals = StopSignals::register()
+        .map_err(|error| Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}")))?;
+    let emulator =
+        Emulator::start(emulation, arguments.listen).await.map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
+    let file = arguments.endpoint.unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("bastion-emulator-{}.json", emulator.endpoint().address.port()))
+    });
+    write_endpoint(&file, &emulator.endpoint())?;
+    printer.say(&format!("The emulator is ready on {}", emulator.endpoint().address));
+    printer.say("From another terminal, tunnels use it with:");
+    printer.data(&format!("export BASTION_EMULATOR={}", shown(&file)));
+    let why = signals.next().await;
+    drop(std::fs::remove_file(&file));
+    let counts = emulator.sessions();
+    // What still deletes its sessions gets the chance to.
+    drop(tokio::time::timeout(Duration::from_secs(10), emulator.stop()).await);
+    printer.say(&format!("Sessions: {} opened, {} deleted, {} left", counts.opened, counts.deleted, counts.live));
+    Ok(match why {
+        StopSignal::Interrupt => ExitStatus::Interrupted,
+        StopSignal::Terminate => ExitStatus::Done,
+    })
+}
+
+/// Writes how to reach an emulator, for its user's eyes only.
+fn write_endpoint(path: &Path, endpoint: &EmulatorEndpoint) -> Result<(), Failure> {
+    let text = serde_json::json!({
+        "version": 1,
+        "address": endpoint.address.to_string(),
+        "resource_manager": endpoint.resource_manager,
+        "ca_pem": endpoint.ca_pem,
+        "token": endpoint.token,
+    });
+    let failed = |error: std::io::Error| {
+        let what = format!("writing {}: {error}", shown(path));
+        Failure::new(ExitStatus::Failed, what).hint("`--endpoint FILE` names another one; an old one may be removed")
+    };
+    let mut file = files::create_private(path).map_err(failed)?;
+    file.write_all(text.to_string().as_bytes()).map_err(failed)
+}
+
+/// Reads how to reach a running emulator.
+pub(super) fn read_endpoint(path: &Path) -> Result<EmulatorEndpoint, Failure> {
+    let failed = |why: &str| {
+        Failure::new(ExitStatus::Usage, format!("reading {} (BASTION_EMULATOR): {why}", shown(path)))
+            .hint("start `bastion emulator`: it writes the file and says how to name it")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error.to_string()))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error.to_string()))?;
+    let field = |name: &str| {
+        let text = value.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+        text.ok_or_else(|| failed(&format!("it has no `{name}`")))
+    };
+    let address = field("address")?.parse().map_err(|error| failed(&format!("{error}")))?;
+    Ok(EmulatorEndpoint { address, resource_manager: field("resource_manager")?, ca_pem: field("ca_pem")?, token: field("token")? })
+}

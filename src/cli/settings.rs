@@ -1,0 +1,58 @@
+//! The environment, read once, here and nowhere else.
+
+use std::path::PathBuf;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// What the flags and the environment say to every command.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// `--file`.
+    pub(super) file: Option<PathBuf>,
+    /// `BASTION_EMULATOR`: the file in which a running emulator wrote how to reach it.
+    pub(super) emulator: Option<PathBuf>,
+    /// The home directory, where the search for a workspace stops.
+    pub(super) home: Option<PathBuf>,
+    /// `HTTPS_PROXY`, or `ALL_PROXY`.
+    pub(super) proxy: Option<String>,
+    /// `NO_PROXY`.
+    pub(super) no_proxy: String,
+    /// `BASTION_CA_FILE`, `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`: authorities to believe besides the system's.
+    pub(super) ca_files: Vec<PathBuf>,
+}
+
+impl Settings {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub(super) fn from_environment(file: Option<PathBuf>) -> Self {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |names: &[&str]| names.iter().find_map(|name| set(name)).and_then(|value| value.into_string().ok());
+        Self {
+            file,
+            emulator: set("BASTION_EMULATOR").map(PathBuf::from),
+            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+            proxy: text(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+            no_proxy: text(&["NO_PROXY", "no_proxy"]).unwrap_or_default(),
+            ca_files: ["BASTION_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
+                .into_iter()
+                .filter_map(set)
+                .map(PathBuf::from)
+                .collect(),
+        }
+    }
+}
+
+/// Logs to standard error. Only our own words: what libraries log may hold secrets.
+pub(super) fn log(verbose: u8, quiet: bool, colors: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, _) => LevelFilter::DEBUG,
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colors);
+    let ours = Targets::new().with_target("bastion", level);
+    // A second start in one process keeps the first log.
+    drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
+}

@@ -1,0 +1,170 @@
+//! `bastion tunnel`: one tunnel without a file.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::sync::mpsc;
+
+use super::azure::{Azure, no_sign_in_yet};
+use super::settings::Settings;
+use super::{ExitStatus, Failure, stop};
+use crate::model::{
+    Bastion, BastionTraits, Cloud, Desired, Emulation, Endpoint, Listen, Machine, Name, NameError, Port, ResourceId,
+    Service, Target, Tunnel,
+};
+use crate::supervisor::{Event, Reason, State, Supervisor};
+use crate::sys::signal::{StopSignal, StopSignals};
+use crate::ui::{Mark, Printer, seconds};
+
+/// Open one tunnel without a file, with the options of `az network bastion tunnel`
+///
+/// Prints "Tunnel is ready, connect on port N" once the bastion has granted a session for the target.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The bastion's name
+    #[arg(short, long)]
+    name: String,
+    /// The bastion's resource group
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    resource_group: String,
+    /// The bastion's subscription
+    #[arg(long)]
+    subscription: Option<String>,
+    /// The target's resource ID
+    #[arg(long, value_name = "ID", conflicts_with = "target_ip_address", required_unless_present = "target_ip_address")]
+    target_resource_id: Option<String>,
+    /// The target's IPv4 address (IP-based connection)
+    #[arg(long, value_name = "ADDRESS")]
+    target_ip_address: Option<Ipv4Addr>,
+    /// The port on the target
+    #[arg(long, value_name = "PORT")]
+    resource_port: Port,
+    /// The local port; 0 takes any free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// End after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Which Azure
+    #[arg(long, value_enum, default_value_t)]
+    cloud: CloudName,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum CloudName {
+    /// Azure (signing in is not supported yet)
+    #[default]
+    Public,
+    /// The emulator: in this process, or the one that BASTION_EMULATOR names
+    Emulator,
+}
+
+pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
+    if arguments.cloud == CloudName::Public && settings.emulator.is_none() {
+        return Err(no_sign_in_yet());
+    }
+    let desired = declare(&arguments)?;
+    let mut signals = StopSignals::register()
+        .map_err(|error| Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}")))?;
+    let azure = Azure::emulated(desired.emulation.clone(), settings, printer).await?;
+    let (events, mut happening) = mpsc::channel(64);
+    let supervisor = Supervisor::start(&desired, &azure.surroundings, &events);
+    let limit = async {
+        match arguments.timeout {
+            Some(limit) => tokio::time::sleep(Duration::from_secs(limit)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(limit);
+    let ended = loop {
+        tokio::select! {
+            why = signals.next() => break Ok(why),
+            () = &mut limit => break Ok(StopSignal::Terminate),
+            Some(event) = happening.recv() => if let Err(reason) = show(&event, printer) { break Err(reason) },
+        }
+    };
+    happening.close();
+    let status = match ended {
+        Ok(why) => stop::stop(supervisor, &mut signals, why, printer).await,
+        Err(reason) => {
+            supervisor.finish().await;
+            let text = format!("{} [{}]", reason.what, reason.code);
+            printer.error(&text, reason.hint.as_deref());
+            status_of(&reason)
+        }
+    };
+    azure.stop().await;
+    Ok(status)
+}
+
+/// The declared set that the options amount to.
+fn declare(arguments: &Arguments) -> Result<Desired, Failure> {
+    let wrong = |option: &str, error: &dyn std::fmt::Display| Failure::new(ExitStatus::Usage, format!("`{option}`: {error}"));
+    let subscription = arguments.subscription.as_deref().unwrap_or(Emulation::SUBSCRIPTION);
+    let bastion = ResourceId::compose(subscription, &arguments.resource_group, "Microsoft.Network/bastionHosts", &arguments.name)
+        .map_err(|error| wrong("--name, --resource-group, --subscription", &error))?;
+    let endpoint = match (&arguments.target_resource_id, arguments.target_ip_address) {
+        (Some(id), _) => Endpoint::Resource(ResourceId::parse(id).map_err(|error| wrong("--target-resource-id", &error))?),
+        (None, Some(address)) => Endpoint::Address(address),
+        (None, None) => return Err(Failure::new(ExitStatus::Usage, "`--target-resource-id` or `--target-ip-address` is needed")),
+    };
+    let named = |text: &str| Name::new(text).map_err(|error: NameError| wrong("--name", &error));
+    let (via, target, tunnel) = (named(&arguments.name)?, named("target")?, named("tunnel")?);
+    Ok(Desired {
+        workspace: tunnel.clone(),
+        cloud: Cloud::Emulator,
+        bastions: BTreeMap::from([(via.clone(), Bastion { id: bastion.clone(), max_setups: 32 })]),
+        targets: BTreeMap::from([(target.clone(), Target { bastion: via, endpoint: endpoint.clone() })]),
+        tunnels: BTreeMap::from([(
+            tunnel,
+            Tunnel {
+                listen: Listen::Localhost(arguments.port),
+                target,
+                port: arguments.resource_port,
+                connect_timeout: Duration::from_secs(20),
+                keepalive: Duration::from_secs(30),
+            },
+        )]),
+        emulation: emulation(bastion, endpoint),
+    })
+}
+
+/// An emulator of our own knows the bastion and the target that were named: a page on port 80, an echo on port 7.
+fn emulation(bastion: ResourceId, endpoint: Endpoint) -> Emulation {
+    let services = [(80, Service::Http), (7, Service::Echo)];
+    let ports = services.into_iter().filter_map(|(port, service)| Some((Port::new(port)?, service))).collect();
+    Emulation {
+        bastions: vec![(bastion, BastionTraits::default())],
+        machines: vec![Machine { endpoint, ports, otherwise: None }],
+        ..Emulation::default()
+    }
+}
+
+/// Shows what happened; what only a person can mend is given back.
+fn show(event: &Event, printer: Printer) -> Result<(), Reason> {
+    match &event.state {
+        State::Ready { addresses } => {
+            if let Some(address) = addresses.first() {
+                printer.say(&format!("Tunnel is ready, connect on port {}", address.port()));
+                printer.say("Ctrl + C to close");
+            }
+            Ok(())
+        }
+        State::Connecting { attempt, next_retry, reason } => {
+            let text = format!("{} [{}]; try {} in {}", reason.what, reason.code, attempt + 1, seconds(*next_retry));
+            printer.tunnel(Mark::Waiting, "tunnel", &text);
+            Ok(())
+        }
+        State::Blocked { reason, .. } => Err(reason.clone()),
+    }
+}
+
+fn status_of(reason: &Reason) -> ExitStatus {
+    match reason.code {
+        "sign-in" | "denied" => ExitStatus::SignIn,
+        "port-taken" => ExitStatus::InTheWay,
+        _ => ExitStatus::Failed,
+    }
+}

@@ -1,0 +1,110 @@
+//! `bastion up`: the declared tunnels, up and kept up, in the foreground.
+
+use clap::Args;
+use tokio::sync::mpsc;
+
+use super::azure::Azure;
+use super::settings::Settings;
+use super::{ExitStatus, Failure, refuse, stop, workspace};
+use crate::model::{Desired, Name};
+use crate::supervisor::{Event, State, Supervisor};
+use crate::sys::signal::StopSignals;
+use crate::ui::{Mark, Printer, seconds};
+
+/// Bring tunnels up and keep them up, in the foreground
+///
+/// Every tunnel of the file, or just the named ones. Ctrl-C stops them: connections get five seconds, every Bastion
+/// session is deleted.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Tunnels by name; all of the file when none is given
+    #[arg(value_name = "TUNNEL")]
+    tunnels: Vec<String>,
+    #[arg(short, long, hide = true)]
+    detach: bool,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    wait: Option<String>,
+    #[arg(long, hide = true)]
+    best_effort: bool,
+    #[arg(long, hide = true)]
+    no_watch: bool,
+    #[arg(long, hide = true, value_name = "ADDR")]
+    metrics: Option<String>,
+    #[arg(long, hide = true, value_name = "KIND")]
+    allow: Option<String>,
+}
+
+pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
+    refuse("up --detach", arguments.detach)?;
+    refuse("up --wait", arguments.wait.is_some())?;
+    refuse("up --best-effort", arguments.best_effort)?;
+    refuse("up --no-watch", arguments.no_watch)?;
+    refuse("up --metrics", arguments.metrics.is_some())?;
+    refuse("up --allow", arguments.allow.is_some())?;
+    let mut desired = workspace::load(settings, printer)?;
+    choose(&mut desired, &arguments.tunnels)?;
+
+    // Before anything that would have to be cleaned up.
+    let mut signals = StopSignals::register()
+        .map_err(|error| Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}")))?;
+    let azure = Azure::emulated(std::mem::take(&mut desired.emulation), settings, printer).await?;
+    let (events, mut happening) = mpsc::channel(64);
+    let supervisor = Supervisor::start(&desired, &azure.surroundings, &events);
+    let why = loop {
+        tokio::select! {
+            why = signals.next() => break why,
+            Some(event) = happening.recv() => show(&desired, &event, printer),
+        }
+    };
+    // Tunnels that are about to tell something must not wait for a reader.
+    happening.close();
+    let status = stop::stop(supervisor, &mut signals, why, printer).await;
+    azure.stop().await;
+    Ok(status)
+}
+
+/// Keeps the named tunnels only.
+fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
+    for name in named {
+        if !desired.tunnels.keys().any(|tunnel| tunnel.as_str() == name) {
+            let known: Vec<&str> = desired.tunnels.keys().map(Name::as_str).collect();
+            let what = format!("there is no tunnel `{}` in this workspace", name.escape_debug());
+            return Err(Failure::new(ExitStatus::Usage, what).hint(&format!("it has: {}", known.join(", "))));
+        }
+    }
+    if !named.is_empty() {
+        desired.tunnels.retain(|name, _| named.iter().any(|wanted| wanted == name.as_str()));
+    }
+    if desired.tunnels.is_empty() {
+        return Err(Failure::new(ExitStatus::Usage, "this workspace declares no tunnel")
+            .hint("add one: `[tunnels]` with `web = \"8080 -> TARGET:80\"`"));
+    }
+    Ok(())
+}
+
+fn show(desired: &Desired, event: &Event, printer: Printer) {
+    let name = event.tunnel.as_str();
+    let route = desired.tunnels.get(&event.tunnel).map(|tunnel| {
+        let bastion = desired.targets.get(&tunnel.target).map(|target| target.bastion.as_str()).unwrap_or_default();
+        format!("{}:{} through {bastion}", tunnel.target, tunnel.port)
+    });
+    let route = route.unwrap_or_default();
+    match &event.state {
+        State::Ready { addresses } => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            printer.tunnel(Mark::Ready, name, &format!("{} -> {route}", addresses.join(", ")));
+        }
+        State::Connecting { attempt, next_retry, reason } => {
+            let next = seconds(*next_retry);
+            let text = format!("{} [{}]; try {} in {next}", reason.what, reason.code, attempt + 1);
+            printer.tunnel(Mark::Waiting, name, &text);
+        }
+        State::Blocked { next_retry, reason } => {
+            let text = format!("{} [{}]; looked at again in {}", reason.what, reason.code, seconds(*next_retry));
+            printer.tunnel(Mark::Blocked, name, &text);
+            if let Some(hint) = &reason.hint {
+                printer.hint(hint);
+            }
+        }
+    }
+}

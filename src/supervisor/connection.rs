@@ -1,0 +1,178 @@
+//! One accepted connection: opened, held while the path is down, relayed, ended as the remote ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_rustls::client::TlsStream;
+
+use super::link::RouteError;
+use super::tunnel::{BACKOFF, Tunnel};
+use crate::backoff::Backoff;
+use crate::carrier::{Break, Closing};
+use crate::gateway::GatewayStream;
+use crate::relay::{self, Counts, Outcome, Relay};
+use crate::sys::socket;
+
+/// How often a stream that never came to life is replaced by one of a new session.
+const REPLACEMENTS: u32 = 3;
+/// After how long without a byte a server that speaks first is taken for unreachable, and said so.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// Ports whose servers speak first: FTP, SSH, Telnet, SMTP, POP3, IMAP, MySQL, VNC.
+const SPEAK_FIRST: &[u16] = &[21, 22, 23, 25, 110, 143, 587, 3306, 5900];
+
+type Stream = GatewayStream<TlsStream<TcpStream>>;
+
+/// One connection of a tunnel.
+pub(super) struct Connection {
+    pub(super) tunnel: Arc<Tunnel>,
+    pub(super) number: u64,
+}
+
+/// Why no stream was opened.
+enum NotOpened {
+    Failed(RouteError),
+    LocalGone,
+    Stopped,
+}
+
+impl Connection {
+    /// Serves it to its end.
+    pub(super) async fn serve(self, local: TcpStream) {
+        let counts = Arc::new(Counts::default());
+        let mut relay = Relay::new(local, Arc::clone(&counts));
+        let mut unsent = None;
+        let mut replacements = 0;
+        loop {
+            let mut remote = match self.open(relay.local()).await {
+                Ok(remote) => remote,
+                Err(why) => return self.refuse(relay, why).await,
+            };
+            let outcome = self.relay(&mut relay, &mut remote, unsent.take(), &counts).await;
+            match outcome {
+                Outcome::Broken(Break { unsent: Some(bytes), what, code }) if replacements < REPLACEMENTS => {
+                    replacements += 1;
+                    tracing::info!(tunnel = %self.tunnel.name, connection = self.number, code, "{what}; trying another session");
+                    unsent = Some(bytes);
+                }
+                outcome => {
+                    self.log(&outcome, &counts);
+                    return end(relay, remote, outcome).await;
+                }
+            }
+        }
+    }
+
+    async fn relay(&self, relay: &mut Relay, remote: &mut Stream, unsent: Option<Vec<u8>>, counts: &Counts) -> Outcome {
+        let run = relay.run(remote, unsent);
+        tokio::pin!(run);
+        let silent = sleep(FIRST_BYTE);
+        tokio::select! {
+            outcome = &mut run => return outcome,
+            () = self.tunnel.stop.connections.cancelled() => return Outcome::Stopped,
+            () = silent => {}
+        }
+        if counts.down.load(Ordering::Relaxed) == 0 && SPEAK_FIRST.contains(&self.tunnel.declared.port.get()) {
+            tracing::warn!(
+                tunnel = %self.tunnel.name, connection = self.number, code = "target-silent",
+                "the gateway is connected, but not one byte came from port {} of the target in {} s; \
+                 is the machine running, does something listen there, does its network security group let the bastion in?",
+                self.tunnel.declared.port, FIRST_BYTE.as_secs()
+            );
+        }
+        tokio::select! {
+            outcome = &mut run => outcome,
+            () = self.tunnel.stop.connections.cancelled() => Outcome::Stopped,
+        }
+    }
+
+    /// Opens a stream; while the path is down, holds the connection and tries again, up to its time limit.
+    async fn open(&self, local: &TcpStream) -> Result<Stream, NotOpened> {
+        tokio::select! {
+            biased;
+            () = self.tunnel.stop.connections.cancelled() => Err(NotOpened::Stopped),
+            () = socket::reset(local) => Err(NotOpened::LocalGone),
+            opened = self.open_in_time() => opened.map_err(NotOpened::Failed),
+        }
+    }
+
+    async fn open_in_time(&self) -> Result<Stream, RouteError> {
+        let tunnel = &self.tunnel;
+        let options = tunnel.open_options();
+        let deadline = Instant::now() + tunnel.declared.connect_timeout;
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let mut last = None;
+        loop {
+            let open = tunnel.link.open(&tunnel.endpoint, tunnel.declared.port, &options);
+            let error = match timeout_at(deadline, open).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => error,
+                Err(_elapsed) => return Err(last.unwrap_or(RouteError::Slow(tunnel.declared.connect_timeout))),
+            };
+            let next = Instant::now() + backoff.next(rand::random()).max(error.retry_after().unwrap_or_default());
+            if error.is_blocked() || next >= deadline {
+                return Err(error);
+            }
+            let reason = error.reason();
+            tracing::info!(
+                tunnel = %tunnel.name, connection = self.number, code = reason.code,
+                "{}; held, trying again", reason.what
+            );
+            last = Some(error);
+            sleep_until(next).await;
+        }
+    }
+
+    async fn refuse(&self, relay: Relay, why: NotOpened) {
+        let (tunnel, connection) = (&self.tunnel.name, self.number);
+        let outcome = match why {
+            NotOpened::Failed(error) => {
+                let reason = error.reason();
+                tracing::warn!(%tunnel, connection, code = reason.code, hint = reason.hint, "{}", reason.what);
+                Outcome::Stopped
+            }
+            NotOpened::LocalGone => {
+                tracing::debug!(%tunnel, connection, "the local program was gone before a session was there");
+                Outcome::LocalReset(std::io::ErrorKind::ConnectionReset.into())
+            }
+            NotOpened::Stopped => Outcome::Stopped,
+        };
+        relay.finish(&outcome).await;
+    }
+
+    fn log(&self, outcome: &Outcome, counts: &Counts) {
+        let (tunnel, connection) = (&self.tunnel.name, self.number);
+        let (up, down) = (counts.up.load(Ordering::Relaxed), counts.down.load(Ordering::Relaxed));
+        match outcome {
+            Outcome::RemoteEnd { clean: true } => tracing::debug!(%tunnel, connection, up, down, "the target ended"),
+            Outcome::RemoteEnd { clean: false } => {
+                tracing::info!(%tunnel, connection, up, down, code = "end-unclean", "the gateway ended without a close frame");
+            }
+            Outcome::LocalEnd => tracing::debug!(%tunnel, connection, up, down, "the local program ended"),
+            Outcome::LocalReset(error) => {
+                tracing::debug!(%tunnel, connection, up, down, %error, "the local program reset the connection");
+            }
+            Outcome::Broken(broken) => {
+                tracing::warn!(%tunnel, connection, up, down, code = broken.code, "{broken}; the local program sees a reset");
+            }
+            Outcome::Stopped => tracing::info!(%tunnel, connection, up, down, "stopped"),
+        }
+    }
+}
+
+/// Tells both sides at once how it ended.
+async fn end(relay: Relay, mut remote: Stream, outcome: Outcome) {
+    let goodbye = async {
+        match outcome {
+            // There is nobody to say goodbye to.
+            Outcome::Broken(_) => {}
+            Outcome::RemoteEnd { .. } | Outcome::LocalEnd => relay::close(&mut remote, Closing::Done).await,
+            Outcome::LocalReset(_) | Outcome::Stopped => relay::close(&mut remote, Closing::Abandoned).await,
+        }
+        // The session is deleted now, however long the local side takes.
+        drop(remote);
+    };
+    tokio::join!(goodbye, relay.finish(&outcome));
+}

@@ -1,0 +1,146 @@
+//! The way through one bastion, shared by all tunnels that use it: read from ARM once, opened many times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+use super::{Reason, Surroundings};
+use crate::azure::{ArmError, BastionHost, Refusal};
+use crate::carrier::{Blocked, Disposition};
+use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream, OpenOptions};
+use crate::model::{Bastion, Endpoint, Port};
+use crate::net::HttpError;
+
+/// One bastion, and its gateway once ARM has named it.
+#[derive(Debug)]
+pub(super) struct Link {
+    bastion: Bastion,
+    surroundings: Surroundings,
+    /// Held while ARM is asked, so that it is asked once however many wait.
+    resolved: Mutex<Option<Arc<Resolved>>>,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    host: BastionHost,
+    gateway: Gateway,
+}
+
+/// Why there is no way through a bastion.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// No access token for ARM.
+    #[error("getting an access token")]
+    Token(#[source] crate::gateway::TokenError),
+    /// ARM did not tell what the bastion is.
+    #[error(transparent)]
+    Arm(ArmError),
+    /// The bastion does not let native clients through.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// No client for the gateway.
+    #[error("setting up the connection to the gateway")]
+    Client(#[source] HttpError),
+    /// The gateway did not let us through.
+    #[error(transparent)]
+    Gateway(GatewayError),
+    /// It took longer than a connection may.
+    #[error("no session within {} s", .0.as_secs())]
+    Slow(Duration),
+}
+
+impl Link {
+    pub(super) fn new(bastion: Bastion, surroundings: Surroundings) -> Self {
+        Self { bastion, surroundings, resolved: Mutex::new(None) }
+    }
+
+    /// Opens a stream of its own to a port behind the bastion.
+    pub(super) async fn open(
+        &self,
+        endpoint: &Endpoint,
+        port: Port,
+        options: &OpenOptions,
+    ) -> Result<GatewayStream<TlsStream<TcpStream>>, RouteError> {
+        let (resolved, destination) = self.destination(endpoint, port).await?;
+        resolved.gateway.open(&destination, &*self.surroundings.tokens, options).await.map_err(RouteError::Gateway)
+    }
+
+    /// Proves that a session would be granted.
+    pub(super) async fn probe(&self, endpoint: &Endpoint, port: Port, options: &OpenOptions) -> Result<(), RouteError> {
+        let (resolved, destination) = self.destination(endpoint, port).await?;
+        resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await.map_err(RouteError::Gateway)
+    }
+
+    /// Waits until every session is deleted, at most until the deadline. Says how many are left behind.
+    pub(super) async fn settle(&self, deadline: Instant) -> u64 {
+        match tokio::time::timeout_at(deadline, self.resolved.lock()).await.ok().and_then(|resolved| resolved.clone()) {
+            Some(resolved) => resolved.gateway.settle(deadline).await,
+            None => 0,
+        }
+    }
+
+    async fn destination(&self, endpoint: &Endpoint, port: Port) -> Result<(Arc<Resolved>, Destination), RouteError> {
+        let resolved = self.resolve().await?;
+        resolved.host.admits(endpoint).map_err(RouteError::Refused)?;
+        let destination = Destination { bastion: self.bastion.id.clone(), endpoint: endpoint.clone(), port };
+        Ok((resolved, destination))
+    }
+
+    async fn resolve(&self) -> Result<Arc<Resolved>, RouteError> {
+        let mut slot = self.resolved.lock().await;
+        if let Some(resolved) = &*slot {
+            return Ok(Arc::clone(resolved));
+        }
+        let token = self.surroundings.tokens.token(false).await.map_err(RouteError::Token)?;
+        let host = self.surroundings.arm.bastion(&self.bastion.id, &token).await.map_err(RouteError::Arm)?;
+        let network = self.surroundings.network.clone();
+        let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.max_setups).map_err(RouteError::Client)?;
+        let resolved = Arc::new(Resolved { host, gateway });
+        *slot = Some(Arc::clone(&resolved));
+        Ok(resolved)
+    }
+}
+
+impl RouteError {
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Token(error) => error.disposition,
+            Self::Arm(error) => error.disposition(),
+            Self::Refused(_) => Disposition::Blocked(Blocked::Unfit),
+            Self::Client(_) => Disposition::Blocked(Blocked::Answer),
+            Self::Gateway(error) => error.disposition(),
+            Self::Slow(_) => Disposition::Retry,
+        }
+    }
+
+    /// Code, words and hint.
+    pub(super) fn reason(&self) -> Reason {
+        let (code, hint) = match self {
+            Self::Token(_) => ("sign-in", None),
+            Self::Arm(error) => (error.code(), error.hint()),
+            Self::Refused(refusal) => (refusal.code(), refusal.hint()),
+            Self::Client(_) => ("network", None),
+            Self::Gateway(error) => (error.code(), error.hint().map(str::to_owned)),
+            Self::Slow(_) => ("gateway-slow", Some("`connect_timeout` says how long a connection may wait".to_owned())),
+        };
+        Reason::of(self, code, hint)
+    }
+
+    /// How long to wait at least, when the other side said so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self.disposition() {
+            Disposition::RetryAfter(after) => Some(after),
+            Disposition::Retry | Disposition::Blocked(_) => None,
+        }
+    }
+
+    /// Whether only an edit or a person can mend it.
+    pub(super) fn is_blocked(&self) -> bool {
+        matches!(self.disposition(), Disposition::Blocked(_))
+    }
+}

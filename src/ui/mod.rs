@@ -1,0 +1,130 @@
+//! The words a person reads: data to standard output, everything else to standard error, colour where it is wanted.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const CARE: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where words go.
+#[derive(Clone, Copy, Debug)]
+pub struct Printer {
+    quiet: bool,
+}
+
+/// The mark at the beginning of a line about a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It works.
+    Ready,
+    /// It does not work yet, and is tried again.
+    Waiting,
+    /// Only a person can mend it.
+    Blocked,
+}
+
+impl Printer {
+    /// A printer for the whole program. `quiet`: errors only.
+    pub fn new(color: Color, quiet: bool) -> Self {
+        match color {
+            Color::Auto => anstream::ColorChoice::Auto,
+            Color::Always => anstream::ColorChoice::Always,
+            Color::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+        Self { quiet }
+    }
+
+    /// Whether standard error is coloured.
+    pub fn colors(self) -> bool {
+        anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+    }
+
+    /// A line of data on standard output. Says whether anyone still reads it.
+    pub fn data(self, line: &str) -> bool {
+        let mut out = anstream::stdout().lock();
+        writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
+    }
+
+    /// A line of talk.
+    pub fn say(self, line: &str) {
+        if !self.quiet {
+            talk(line);
+        }
+    }
+
+    /// A line about a tunnel.
+    pub fn tunnel(self, mark: Mark, name: &str, text: &str) {
+        let (style, word) = match mark {
+            Mark::Ready => (GOOD, "ready"),
+            Mark::Waiting => (CARE, "waiting"),
+            Mark::Blocked => (BAD, "blocked"),
+        };
+        self.say(&format!("{style}{word:<8}{style:#} {name:<12} {text}"));
+    }
+
+    /// What mends something.
+    pub fn hint(self, text: &str) {
+        self.say(&format!("{HINT}hint:{HINT:#} {text}"));
+    }
+
+    /// Something that a person should know about, though we go on.
+    pub fn warn(self, text: &str) {
+        self.say(&format!("{CARE}warning:{CARE:#} {text}"));
+    }
+
+    /// Why we stop, shown even when quiet.
+    pub fn error(self, text: &str, hint: Option<&str>) {
+        talk(&format!("{BAD}error:{BAD:#} {text}"));
+        if let Some(hint) = hint {
+            talk(&format!("{HINT}hint:{HINT:#} {hint}"));
+        }
+    }
+
+    /// A text that was rendered elsewhere, shown even when quiet.
+    pub fn report(self, text: &str) {
+        talk(text.trim_end());
+    }
+}
+
+/// Nobody can be told that standard error is gone.
+fn talk(line: &str) {
+    let written = writeln!(anstream::stderr().lock(), "{line}");
+    drop(written);
+}
+
+/// An error and what caused it, on one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// A duration as people say it.
+pub fn seconds(duration: Duration) -> String {
+    match duration.as_secs_f64() {
+        short if short < 10.0 => format!("{short:.1} s"),
+        long => format!("{long:.0} s"),
+    }
+}
