@@ -1,4 +1,5 @@
 //! Docker compose for Azure Bastion tunnels. The library exists so that tests and fuzzers can call rooms
 //! directly; it makes no promise of stability.
 
+pub mod config;
 pub mod model;
