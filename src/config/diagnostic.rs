@@ -197,6 +197,9 @@ pub(super) fn visible(text: &str) -> String {
 /// A text from the file as a message quotes it: safe, and not longer than a line has room for.
 pub(super) fn quote(text: &str) -> String {
     const ROOM: usize = 60;
+    if text.is_empty() {
+        return "an empty string".to_owned();
+    }
     let shown: String = text.chars().take(ROOM).map(safe).collect();
     let more = if text.chars().nth(ROOM).is_some() { "…" } else { "" };
     format!("`{shown}{more}`")

@@ -17,6 +17,9 @@ pub(super) const ROOT: Keys = Keys {
     later: &["ssh", "rdp", "host_keys", "user_agent"],
 };
 
+/// Keys of later versions that stand in for one that this version needs: a target by `aks` has no `vm`.
+pub(super) const STAND_INS: &[&str] = &["aks", "via", "host", "mode", "to"];
+
 /// What only the user's own configuration may hold, wherever in a workspace file it stands.
 pub(super) const USER_ONLY: &[&str] = &["clouds", "network", "peers", "unclean_end"];
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, quote};
 use super::reader::{Entry, Field, Reader, Scalar, Table, Takes, Text};
 use super::{MAX_TUNNELS, codes, keys};
 
@@ -30,7 +30,7 @@ pub(super) struct File {
 pub(super) struct Azure {
     /// Where the table's name stands.
     pub(super) key: Option<Range<usize>>,
-    /// Whether a key in it was refused.
+    /// Whether a key was refused that may stand for one that is needed.
     pub(super) spoilt: bool,
     pub(super) cloud: Option<Field<Text>>,
     pub(super) subscription: Option<Field<Text>>,
@@ -64,7 +64,7 @@ pub(super) struct Bastion {
 /// An entry of `[targets]`.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// Whether a key in it was refused.
+    /// Whether a key was refused that may stand for one that is needed.
     pub(super) spoilt: bool,
     pub(super) vm: Option<Field<Text>>,
     pub(super) vmss: Option<Field<Text>>,
@@ -90,7 +90,7 @@ pub(super) enum Tunnel {
 /// `[tunnels.NAME]`.
 #[derive(Debug)]
 pub(super) struct LongTunnel {
-    /// Whether a key in it was refused.
+    /// Whether a key was refused that may stand for one that is needed.
     pub(super) spoilt: bool,
     pub(super) listen: Option<Field<Scalar>>,
     pub(super) target: Option<Field<Text>>,
@@ -134,7 +134,7 @@ pub(super) enum Services {
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) span: Range<usize>,
-    /// Whether a key in it was refused.
+    /// Whether a key was refused that may stand for one that is needed.
     pub(super) spoilt: bool,
     pub(super) phase: Option<Field<Text>>,
     pub(super) action: Option<Field<Text>>,
@@ -157,7 +157,28 @@ fn syntax(text: &str, error: &toml::de::Error) -> Diagnostic {
     let span = error.span().unwrap_or(text.len()..text.len());
     let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let start = floor(span.start);
-    Diagnostic::new(codes::SYNTAX, start..floor(span.end).max(start), error.message(), "")
+    let span = start..floor(span.end).max(start);
+    let message = error.message();
+    // The parser's words are for those who know its grammar; these three mistakes are everybody's.
+    if message.starts_with("string values must be quoted") {
+        let found =
+            Diagnostic::new(codes::SYNTAX, span.clone(), "a string must stand in quotes", "not in quotes");
+        let word = text.get(span.clone()).unwrap_or_default();
+        let simple =
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:".contains(&b));
+        return if simple { found.fix("write it as", span, format!("\"{word}\"")) } else { found };
+    }
+    if message == "duplicate key" {
+        let key = text.get(span.clone()).map(quote).unwrap_or_default();
+        let message = format!("the key {key} stands in this table before");
+        return Diagnostic::new(codes::SYNTAX, span, message, "second use").help("keep one of the two");
+    }
+    if message.starts_with("invalid basic string") {
+        let message = "this may not stand in a string as it is";
+        return Diagnostic::new(codes::SYNTAX, span, message, "not allowed here")
+            .help("control characters are written as escapes, `\\t` or `\\u001b`; a backslash as `\\\\`");
+    }
+    Diagnostic::new(codes::SYNTAX, span, message, "")
 }
 
 impl<'a> Reader<'a> {
@@ -343,7 +364,7 @@ impl<'a> Reader<'a> {
             span,
             spoilt: table.spoilt,
             phase: self.text(&table, "phase", Takes::text("the name of a phase")),
-            action: self.text(&table, "do", Takes::text("what happens, such as \"reset\" or \"401\"")),
+            action: self.text(&table, "do", Takes::text("a fault such as \"reset\" or \"401\"")),
             after: self.scalar(&table, "after", size),
             times: self.number(&table, "times", "a number from 0"),
             target: self.text(&table, "target", Takes::text("the name of a target")),

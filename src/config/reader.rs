@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::codes;
 use super::diagnostic::{Diagnostic, quote};
-use super::keys::{ALL, Keys, USER_ONLY};
+use super::keys::{ALL, Keys, STAND_INS, USER_ONLY};
 use super::suggest::nearest;
 
 /// A string and where it stands.
@@ -83,7 +83,7 @@ impl Takes {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table<'a> {
     items: &'a DeTable<'a>,
-    /// Whether a key was refused: then the absence of another proves nothing.
+    /// Whether a key was refused that may stand for another one: then the absence of that one proves nothing.
     pub(super) spoilt: bool,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
         for (key, _) in items {
             let name: &str = key.get_ref();
             if !keys.known.contains(&name) {
-                spoilt = true;
+                spoilt |= !keys.later.contains(&name) || STAND_INS.contains(&name);
                 self.found.push(refuse_key(name, key.span(), keys));
             }
         }
@@ -280,7 +280,7 @@ fn refuse_key(name: &str, span: Range<usize>, keys: &Keys) -> Diagnostic {
     let found = Diagnostic::new(
         codes::UNKNOWN_KEY,
         span.clone(),
-        format!("unknown key {} in {}", quote(name), place(keys)),
+        format!("unknown key {} {}", quote(name), place(keys)),
         "not a key of this table",
     );
     let all = || keys.known.iter().chain(keys.later).copied();
@@ -292,11 +292,11 @@ fn refuse_key(name: &str, span: Range<usize>, keys: &Keys) -> Diagnostic {
         Some(home) if home.place == "the top of the file" => {
             found.help(format!("`{name}` belongs at {}, before the first `[table]`", home.place))
         }
-        Some(home) => found.help(format!("`{name}` is a key of {}", place(home))),
+        Some(home) => found.help(format!("`{name}` belongs {}", place(home))),
         None => found.help(format!("keys here: {}", keys.known.join(", "))),
     }
 }
 
 fn place(keys: &Keys) -> String {
-    if keys.place.starts_with('[') { format!("`{}`", keys.place) } else { keys.place.to_owned() }
+    if keys.place.starts_with('[') { format!("in `{}`", keys.place) } else { format!("at {}", keys.place) }
 }

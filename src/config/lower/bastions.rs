@@ -50,8 +50,8 @@ fn id(
             let Some(field) = field else { continue };
             let message = format!("`id` and `{key}` exclude each other: the ID holds it already");
             found.push(
-                Diagnostic::new(codes::CONFLICTING_KEYS, field.key.clone(), message, "this one …")
-                    .also(id.key.clone(), "… or this one"),
+                Diagnostic::new(codes::CONFLICTING_KEYS, field.key.clone(), message, "take this out")
+                    .also(id.key.clone(), "or this"),
             );
         }
         return resource_id(id.value.as_ref()?, &[KIND], found);

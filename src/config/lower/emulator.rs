@@ -42,7 +42,7 @@ pub(super) fn lower(
 
 fn log(text: &Text, found: &mut Found) -> Option<PathBuf> {
     if text.value.is_empty() || text.value.contains('\0') {
-        let message = format!("{} is not the path of a file", quote(&text.value));
+        let message = format!("`log` cannot be {}", quote(&text.value));
         found.push(Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "expected a path"));
         return None;
     }
@@ -61,7 +61,7 @@ fn frames(text: &Text, found: &mut Found) -> Option<Frames> {
         Ok(size) => return usize::try_from(size).ok().map(Frames::Size),
         Err(why) => why,
     };
-    let message = format!("{} is not a way to frame", quote(&text.value));
+    let message = format!("`frames` cannot be {}", quote(&text.value));
     found.push(
         Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, why)
             .help("`\"natural\"`, `\"fragments\"`, or a size such as `\"64 KiB\"`"),
@@ -122,8 +122,13 @@ fn sku(text: &Text, found: &mut Found) -> Option<Sku> {
         "standard" => Some(Sku::Standard),
         "premium" => Some(Sku::Premium),
         _ => {
-            let message = format!("{} is not a SKU that the emulator knows", quote(&text.value));
-            let wrong = Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "not a SKU");
+            let message = format!("`sku` cannot be {}", quote(&text.value));
+            let wrong = Diagnostic::new(
+                codes::INVALID_VALUE,
+                text.span.clone(),
+                message,
+                "not a SKU that the emulator knows",
+            );
             found.push(wrong.help("`\"Basic\"`, `\"Standard\"` or `\"Premium\"`"));
             None
         }
@@ -136,7 +141,8 @@ fn flag(field: Option<&Field<Scalar>>, key: &str, default: Option<bool>, found: 
         Some(Scalar::Text(text)) if text.value == "absent" => None,
         Some(Scalar::Text(text)) => {
             let message = format!("`{key}` takes true, false or \"absent\", not {}", quote(&text.value));
-            let mut wrong = Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "another word");
+            let mut wrong =
+                Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "none of the three");
             if matches!(text.value.as_str(), "true" | "false") {
                 wrong = wrong.fix("without quotes", text.span.clone(), &text.value);
             }
@@ -262,8 +268,8 @@ impl<T: Clone + PartialEq> Own<T> {
             Some((first, at)) if *first != value => {
                 let message =
                     "two names stand for one thing in Azure, and the emulator is told to make it differ";
-                let clash = Diagnostic::new(codes::CONFLICTING_KEYS, key, message, "this differs …");
-                found.push(clash.also(at.clone(), "… from this").help("keep one of the two"));
+                let clash = Diagnostic::new(codes::CONFLICTING_KEYS, key, message, "says something else");
+                found.push(clash.also(at.clone(), "than this").help("keep one of the two"));
             }
             Some(_) => {}
             None => {

@@ -77,8 +77,8 @@ fn misplaced(action: &FaultAction, written: &Text, phase: &Text) -> Diagnostic {
         .filter(|(_, phase)| happens(action, *phase))
         .map(|(word, _)| format!("`{word}`"))
         .collect();
-    Diagnostic::new(codes::FAULT_PHASE, written.span.clone(), message, "this fault …")
-        .also(phase.span.clone(), "… in this phase")
+    Diagnostic::new(codes::FAULT_PHASE, written.span.clone(), message, "cannot happen")
+        .also(phase.span.clone(), "in this phase")
         .help(format!("it can happen in {}", possible.join(", ")))
 }
 
@@ -122,7 +122,7 @@ fn action(text: &Text, found: &mut Found) -> Option<FaultAction> {
     let at = |rest: &str| text.value.len() - rest.len()..text.value.len();
     let wrong = |part: Range<usize>, label: &str| {
         let span = if part == (0..text.value.len()) { text.span.clone() } else { text.part(part) };
-        let message = format!("{} is not something that can go wrong", quote(&text.value));
+        let message = format!("{} is not a fault of the emulator", quote(&text.value));
         Diagnostic::new(codes::INVALID_VALUE, span, message, label)
     };
     let parsed = match (word, rest) {
@@ -162,7 +162,7 @@ fn action(text: &Text, found: &mut Found) -> Option<FaultAction> {
                 Some(near) => {
                     unknown.fix(format!("did you mean `{near}`?"), text.span.clone(), format!("\"{near}\""))
                 }
-                None => unknown.help(format!("what can go wrong: {ACTIONS}")),
+                None => unknown.help(format!("the faults: {ACTIONS}")),
             });
             None
         }

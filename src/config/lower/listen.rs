@@ -88,7 +88,7 @@ pub(super) fn parse(text: &Text, part: Range<usize>, host: Host, found: &mut Fou
             }
             None if host == "localhost" => return port(digits, span, found).map(Listen::Localhost),
             None if host == "*" || host.is_empty() => {
-                found.push(exposed("every address", span));
+                found.push(exposed("*", span));
                 return None;
             }
             None => {}
@@ -133,7 +133,7 @@ fn exposed(written: &str, span: Range<usize>) -> Diagnostic {
         codes::NOT_SUPPORTED_YET,
         span,
         format!("listening on {} is not supported yet", quote(written)),
-        "others than this machine could use the tunnel",
+        "other machines could use the tunnel",
     )
     .help("use `localhost` or a loopback address; more will need `expose = true` and your grant")
 }

@@ -24,9 +24,7 @@ type Found = Vec<Diagnostic>;
 /// Lowers a file; every mistake is added to `found`.
 pub(super) fn lower(file: &File, default_name: &str, found: &mut Found) -> Option<Desired> {
     let workspace = workspace(file, default_name, found);
-    if file.whole && !file.azure.spoilt {
-        check_cloud(&file.azure, found);
-    }
+    check_cloud(file, found);
     let home = Home::new(&file.azure, found);
     let bastions = bastions::lower(&file.bastions, &home, found);
     let targets = targets::lower(file, &home, found);
@@ -41,22 +39,20 @@ fn workspace(file: &File, default_name: &str, found: &mut Found) -> Option<Name>
             let text = field.value.as_ref()?;
             name_of(&text.value, text.span.clone(), "the workspace", found)
         }
-        None => {
-            let allowed = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-            let clean: String = default_name.chars().map(allowed).collect();
-            let clean = clean.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-            let short = clean.get(..63).unwrap_or(clean);
-            Name::new(short).or_else(|_| Name::new("workspace")).ok()
-        }
+        None => Name::new(&clean(default_name)).or_else(|_| Name::new("workspace")).ok(),
     }
 }
 
 /// Clouds of the file format. Which one it is decides where tokens go, so there is no guessing.
 const CLOUDS: &[&str] = &["public", "us-government", "china", "emulator"];
 
-fn check_cloud(azure: &Azure, found: &mut Found) {
+fn check_cloud(file: &File, found: &mut Found) {
     const WAY_OUT: &str = "signing in to Azure is not built yet; `cloud = \"emulator\"` runs everything against the embedded emulator";
+    let azure = &file.azure;
     let Some(field) = &azure.cloud else {
+        if !file.whole || azure.spoilt {
+            return;
+        }
         let message = "the default cloud, `public`, is not supported yet";
         let missing = match &azure.key {
             Some(key) => Diagnostic::new(
@@ -66,9 +62,9 @@ fn check_cloud(azure: &Azure, found: &mut Found) {
                 "no `cloud` here means `public`",
             )
             .help(WAY_OUT),
-            None => Diagnostic::without_place(codes::NOT_SUPPORTED_YET, message)
-                .help(WAY_OUT)
-                .help("add a table `[azure]` with `cloud = \"emulator\"` to the file"),
+            None => Diagnostic::without_place(codes::NOT_SUPPORTED_YET, message).help(
+                "signing in to Azure is not built yet; a table `[azure]` with `cloud = \"emulator\"` runs everything against the embedded emulator",
+            ),
         };
         found.push(missing);
         return;
@@ -130,12 +126,28 @@ fn name_of(text: &str, span: Range<usize>, what: &str, found: &mut Found) -> Opt
         NameError::Start => "begins with something else".to_owned(),
         NameError::Character => {
             let odd = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.".contains(*c));
-            odd.map_or_else(String::new, |c| format!("has {}", quote(&c.to_string())))
+            match odd {
+                Some(' ') => "has a space in it".to_owned(),
+                Some(c) => format!("has {} in it", quote(&c.to_string())),
+                None => String::new(),
+            }
         }
     };
     let message = format!("{} cannot be the name of {what}: {error}", quote(text));
-    found.push(Diagnostic::new(codes::INVALID_NAME, span, message, label));
+    let found_name = Diagnostic::new(codes::INVALID_NAME, span.clone(), message, label);
+    let clean = clean(text);
+    found.push(match Name::new(&clean) {
+        Ok(_) => found_name.fix("for example", span, format!("\"{clean}\"")),
+        Err(_) => found_name,
+    });
     None
+}
+
+/// The name that is nearest to a text: what names do not have becomes a hyphen.
+fn clean(text: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let clean: String = text.chars().map(allowed).take(63).collect();
+    clean.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
 /// Adds the name that was probably meant, or all there are when they are few.
@@ -217,7 +229,11 @@ fn look_up<T>(
     };
     let message = format!("there is no {word} {}", quote(written));
     let unknown = Diagnostic::new(code, span.clone(), message, format!("not declared in `{table}`"));
-    found.push(if entries.is_empty() {
+    found.push(if matches!(kind, Kind::Target) && written.parse::<std::net::Ipv4Addr>().is_ok() {
+        unknown.help(format!(
+            "a target has a name: add `NAME = {{ ip = \"{written}\" }}` to `[targets]` and use the name here"
+        ))
+    } else if entries.is_empty() {
         unknown.help(format!("declare it: {example}"))
     } else if *correctable {
         suggest(unknown, written, span.clone(), *quoted, entries.iter().map(|entry| entry.name.as_str()))

@@ -56,7 +56,7 @@ fn bastion<T>(
         [] => {
             found.push(
                 missing("the file declares no bastion")
-                    .help("declare the one it is reached through: `[bastions.NAME]`"),
+                    .help("declare the one it is reached through, for example `[bastions.hub]` with `name = \"bas-hub\"`"),
             );
             None
         }
@@ -128,8 +128,8 @@ fn conflict(
     why: &str,
 ) -> Diagnostic {
     let message = format!("`{first}` and `{key}` exclude each other: {why}");
-    Diagnostic::new(codes::CONFLICTING_KEYS, second.clone(), message, "this one …")
-        .also(first_key.clone(), "… or this one")
+    Diagnostic::new(codes::CONFLICTING_KEYS, second.clone(), message, "take this out")
+        .also(first_key.clone(), "or this")
 }
 
 fn machine(

@@ -76,6 +76,8 @@ fn times(raw: &Times, found: &mut Found) -> (Option<Duration>, Option<Duration>)
 /// Reads `LISTEN -> TARGET:PORT`.
 fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts> {
     const SHAPE: &str = "a tunnel is written `LISTEN -> TARGET:PORT`, for example `\"8080 -> web:80\"`";
+    // An arrow of another make is the likeliest slip.
+    let arrow = ["=>", "→", "—>", "–>"].into_iter().find(|arrow| text.value.contains(arrow));
     let malformed = |range: Range<usize>, message: String, label: &str| {
         Diagnostic::new(codes::INVALID_TUNNEL, range, message, label).help(SHAPE)
     };
@@ -84,7 +86,15 @@ fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts>
         [listen, goal] => (listen.clone(), goal.clone()),
         [_] | [] => {
             let message = format!("{} is not a tunnel", quote(&text.value));
-            found.push(malformed(text.span.clone(), message, "there is no `->` in it"));
+            let wrong =
+                Diagnostic::new(codes::INVALID_TUNNEL, text.span.clone(), message, "there is no `->` in it");
+            found.push(match arrow {
+                Some(arrow) => {
+                    let fixed = text.value.replace(arrow, "->");
+                    wrong.fix("did you mean", text.span.clone(), format!("\"{fixed}\""))
+                }
+                None => wrong.help(SHAPE),
+            });
             return None;
         }
         [_, hops @ .., last] => {
@@ -105,7 +115,8 @@ fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts>
     let listen = listen::parse(text, listen_at.clone(), context.host, found);
     let listen = listen.map(|listen| (listen, text.part(listen_at)));
     let Some(colon) = written.rfind(':').filter(|at| *at > 0) else {
-        let message = format!("{} does not say which port of the target", quote(written));
+        let lacks = if written.starts_with(':') { "name a target" } else { "say which port of the target" };
+        let message = format!("{} does not {lacks}", quote(written));
         found.push(malformed(text.part(goal), message, "expected `TARGET:PORT`"));
         return Some(Parts { listen, target: None, port: None, connect_timeout: None, keepalive: None });
     };

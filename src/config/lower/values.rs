@@ -41,17 +41,19 @@ pub(super) fn duration(
     }
 }
 
+const NOT_A_DURATION: &str = "not a duration";
+
 /// Reads a duration as people write it.
 pub(super) fn parse_duration(text: &str, zero: Zero) -> Result<Duration, &'static str> {
     static PARSER: SpanParser = SpanParser::new();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Err("the unit is missing");
     }
-    let signed = PARSER.parse_duration(text.trim()).map_err(|_| "not a duration")?;
+    let signed = PARSER.parse_duration(text.trim()).map_err(|_| NOT_A_DURATION)?;
     if signed.is_negative() {
         return Err("a duration is not negative");
     }
-    let duration = Duration::try_from(signed).map_err(|_| "not a duration")?;
+    let duration = Duration::try_from(signed).map_err(|_| NOT_A_DURATION)?;
     match duration {
         _ if duration > LONGEST => Err("the longest is 720h"),
         Duration::ZERO if zero == Zero::Refused => Err("must be more than zero"),
@@ -64,12 +66,15 @@ pub(super) fn bad_duration(text: &Text, part: Range<usize>, key: &str, why: &str
     let written = text.value.get(part.clone()).unwrap_or_default().to_owned();
     let whole = part.len() == text.value.len();
     let span = if whole { text.span.clone() } else { text.part(part) };
-    let message = format!("{} is not a duration that `{key}` takes", quote(&written));
+    let message = format!("`{key}` cannot be {}", quote(&written));
     let found = Diagnostic::new(codes::INVALID_DURATION, span.clone(), message, why);
     if whole && why.contains("unit") {
         return found.fix("for seconds, write", span, format!("\"{written}s\""));
     }
-    found.help("durations look like \"500ms\", \"20s\", \"5m\" or \"1h 30m\"")
+    if why == NOT_A_DURATION || why.contains("unit") {
+        return found.help("durations look like \"500ms\", \"20s\", \"5m\" or \"1h 30m\"");
+    }
+    found
 }
 
 /// A size in bytes: "1 B", "64 KiB", "1 MiB".
@@ -134,9 +139,12 @@ pub(super) fn azure_name(field: Option<&Field<Text>>, key: &str, found: &mut Fou
     if fits {
         return Some(text.value.clone());
     }
-    let message = format!("{} is not a name in Azure that `{key}` takes", quote(&text.value));
-    let label =
-        if text.value.is_empty() { "empty" } else { "letters, digits, `-`, `_`, `.`, `(` and `)` only" };
+    let message = format!("`{key}` cannot be {}", quote(&text.value));
+    let label = if text.value.is_empty() {
+        "empty"
+    } else {
+        "names in Azure have letters, digits, `-`, `_`, `.`, `(` and `)`"
+    };
     let wrong = Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, label);
     found.push(if text.value.contains('/') && key != "subscription" && key != "resource_group" {
         wrong.help("for a whole resource ID, use the key `id`")
@@ -193,7 +201,7 @@ pub(super) fn resource_id(text: &Text, kinds: &[ResourceKind], found: &mut Found
     };
     let (kind, _) = kinds.first().copied().unwrap_or_default();
     found.push(wrong.help(format!(
-        "it looks like /subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/{kind}/NAME; the portal shows it under Properties, and a URL of the portal does too"
+        "it looks like `/subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/{kind}/NAME`; the URL of its page in the portal will do too"
     )));
     None
 }
