@@ -1,1 +1,3 @@
-//! integration
+//! One integration binary, so that the library is linked once.
+
+mod config;

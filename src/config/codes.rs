@@ -1,0 +1,57 @@
+//! The stable codes of configuration mistakes.
+
+/// Every code that [`load`](super::load) can report, with one sentence on what it means.
+pub const CODES: &[(&str, &str)] = &[
+    (SYNTAX, "The text is not valid TOML."),
+    (TOO_LARGE, "The file, or the number of tunnels in it, is above the limit."),
+    (TOO_MANY_MISTAKES, "There are more mistakes than one run reports."),
+    (UNKNOWN_KEY, "The key is not part of the file format."),
+    (NOT_SUPPORTED_YET, "The key or value is part of the file format, but this version cannot do it."),
+    (
+        USER_CONFIG_ONLY,
+        "The key decides where tokens go, so it belongs in the user's own configuration only.",
+    ),
+    (WRONG_TYPE, "The value has another type than the key takes."),
+    (MISSING_KEY, "A key that is needed here is missing."),
+    (
+        CONFLICTING_KEYS,
+        "Keys that exclude each other stand side by side, or two places contradict each other.",
+    ),
+    (INVALID_NAME, "The name breaks the rules for names."),
+    (INVALID_VALUE, "The value is not one that the key takes."),
+    (INVALID_DURATION, "The text is not a duration, or the duration is out of range."),
+    (INVALID_RESOURCE_ID, "The text is not the ID of an Azure resource of the right type."),
+    (INVALID_LISTEN, "The text is not a listen address."),
+    (INVALID_TUNNEL, "The text is not a tunnel in short form."),
+    (PORT_OUT_OF_RANGE, "The port is outside 1 to 65535 (for listening, 0 to 65535)."),
+    (UNKNOWN_CLOUD, "No cloud has this name."),
+    (UNKNOWN_BASTION, "No bastion of this name is declared."),
+    (UNKNOWN_TARGET, "No target of this name is declared."),
+    (DUPLICATE_LISTEN_ADDRESS, "Two tunnels listen on the same address."),
+    (FAULT_PHASE, "The emulator's fault cannot happen in that phase."),
+];
+
+/// What may be reported only because an unreadable line hides a key.
+pub(super) const FROM_ABSENCE: &[&str] = &[MISSING_KEY, UNKNOWN_BASTION, UNKNOWN_TARGET];
+
+pub(super) const SYNTAX: &str = "syntax";
+pub(super) const TOO_LARGE: &str = "too-large";
+pub(super) const TOO_MANY_MISTAKES: &str = "too-many-mistakes";
+pub(super) const UNKNOWN_KEY: &str = "unknown-key";
+pub(super) const NOT_SUPPORTED_YET: &str = "not-supported-yet";
+pub(super) const USER_CONFIG_ONLY: &str = "user-config-only";
+pub(super) const WRONG_TYPE: &str = "wrong-type";
+pub(super) const MISSING_KEY: &str = "missing-key";
+pub(super) const CONFLICTING_KEYS: &str = "conflicting-keys";
+pub(super) const INVALID_NAME: &str = "invalid-name";
+pub(super) const INVALID_VALUE: &str = "invalid-value";
+pub(super) const INVALID_DURATION: &str = "invalid-duration";
+pub(super) const INVALID_RESOURCE_ID: &str = "invalid-resource-id";
+pub(super) const INVALID_LISTEN: &str = "invalid-listen";
+pub(super) const INVALID_TUNNEL: &str = "invalid-tunnel";
+pub(super) const PORT_OUT_OF_RANGE: &str = "port-out-of-range";
+pub(super) const UNKNOWN_CLOUD: &str = "unknown-cloud";
+pub(super) const UNKNOWN_BASTION: &str = "unknown-bastion";
+pub(super) const UNKNOWN_TARGET: &str = "unknown-target";
+pub(super) const DUPLICATE_LISTEN_ADDRESS: &str = "duplicate-listen-address";
+pub(super) const FAULT_PHASE: &str = "fault-phase";

@@ -1,0 +1,263 @@
+//! From the file as written to the model: finds every mistake in what the keys mean, and leaves the spans behind.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::codes;
+use super::diagnostic::{Diagnostic, quote};
+use super::raw::{Azure, File};
+use super::reader::{Entry, Field, Text};
+use super::suggest::nearest;
+use crate::model::{Cloud, Desired, Emulation, Name, NameError};
+
+mod bastions;
+mod emulator;
+mod faults;
+mod listen;
+mod targets;
+mod tunnels;
+mod values;
+
+/// Where a mistake goes. Lowering never stops at one.
+type Found = Vec<Diagnostic>;
+
+/// Lowers a file; every mistake is added to `found`.
+pub(super) fn lower(file: &File, default_name: &str, found: &mut Found) -> Option<Desired> {
+    let workspace = workspace(file, default_name, found);
+    check_cloud(file, found);
+    let home = Home::new(&file.azure, found);
+    let bastions = bastions::lower(&file.bastions, &home, found);
+    let targets = targets::lower(file, &home, found);
+    let tunnels = tunnels::lower(file, found);
+    let emulation = emulator::lower(file, &bastions, &targets, found);
+    Some(Desired { workspace: workspace?, cloud: Cloud::Emulator, bastions, targets, tunnels, emulation })
+}
+
+fn workspace(file: &File, default_name: &str, found: &mut Found) -> Option<Name> {
+    match &file.name {
+        Some(field) => {
+            let text = field.value.as_ref()?;
+            name_of(&text.value, text.span.clone(), "the workspace", found)
+        }
+        None => Name::new(&clean(default_name)).or_else(|_| Name::new("workspace")).ok(),
+    }
+}
+
+/// Clouds of the file format. Which one it is decides where tokens go, so there is no guessing.
+const CLOUDS: &[&str] = &["public", "us-government", "china", "emulator"];
+
+fn check_cloud(file: &File, found: &mut Found) {
+    const WAY_OUT: &str = "signing in to Azure is not built yet; `cloud = \"emulator\"` runs everything against the embedded emulator";
+    let azure = &file.azure;
+    let Some(field) = &azure.cloud else {
+        if !file.whole || azure.spoilt {
+            return;
+        }
+        let message = "the default cloud, `public`, is not supported yet";
+        let missing = match &azure.key {
+            Some(key) => Diagnostic::new(
+                codes::NOT_SUPPORTED_YET,
+                key.clone(),
+                message,
+                "no `cloud` here means `public`",
+            )
+            .help(WAY_OUT),
+            None => Diagnostic::without_place(codes::NOT_SUPPORTED_YET, message).help(
+                "signing in to Azure is not built yet; a table `[azure]` with `cloud = \"emulator\"` runs everything against the embedded emulator",
+            ),
+        };
+        found.push(missing);
+        return;
+    };
+    let Some(text) = &field.value else { return };
+    match text.value.as_str() {
+        "emulator" => {}
+        "public" | "us-government" | "china" => found.push(
+            Diagnostic::new(
+                codes::NOT_SUPPORTED_YET,
+                text.span.clone(),
+                format!("cloud {} is not supported yet", quote(&text.value)),
+                "needs a sign-in to Azure",
+            )
+            .help(WAY_OUT),
+        ),
+        other => {
+            let unknown = Diagnostic::new(
+                codes::UNKNOWN_CLOUD,
+                text.span.clone(),
+                format!("there is no cloud {}", quote(other)),
+                "not the name of a cloud",
+            );
+            found.push(suggest(unknown, other, text.span.clone(), true, CLOUDS.iter().copied()));
+        }
+    }
+}
+
+/// The subscription and resource group that are meant where none is named.
+#[derive(Debug)]
+struct Home {
+    subscription: String,
+    resource_group: String,
+}
+
+impl Home {
+    fn new(azure: &Azure, found: &mut Found) -> Self {
+        let subscription = values::azure_name(azure.subscription.as_ref(), "subscription", found);
+        let resource_group = values::azure_name(azure.resource_group.as_ref(), "resource_group", found);
+        Self {
+            subscription: subscription.unwrap_or_else(|| Emulation::SUBSCRIPTION.to_owned()),
+            resource_group: resource_group.unwrap_or_else(|| Emulation::RESOURCE_GROUP.to_owned()),
+        }
+    }
+}
+
+/// The name of an entry.
+fn entry_name<T>(entry: &Entry<T>, what: &str, found: &mut Found) -> Option<Name> {
+    name_of(&entry.name, entry.key.clone(), what, found)
+}
+
+fn name_of(text: &str, span: Range<usize>, what: &str, found: &mut Found) -> Option<Name> {
+    let error = match Name::new(text) {
+        Ok(name) => return Some(name),
+        Err(error) => error,
+    };
+    let label = match error {
+        NameError::Length => format!("has {} characters", text.chars().count()),
+        NameError::Start => "begins with something else".to_owned(),
+        NameError::Character => {
+            let odd = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.".contains(*c));
+            match odd {
+                Some(' ') => "has a space in it".to_owned(),
+                Some(c) => format!("has {} in it", quote(&c.to_string())),
+                None => String::new(),
+            }
+        }
+    };
+    let message = format!("{} cannot be the name of {what}: {error}", quote(text));
+    let found_name = Diagnostic::new(codes::INVALID_NAME, span.clone(), message, label);
+    let clean = clean(text);
+    found.push(match Name::new(&clean) {
+        Ok(_) => found_name.fix("for example", span, format!("\"{clean}\"")),
+        Err(_) => found_name,
+    });
+    None
+}
+
+/// The name that is nearest to a text: what names do not have becomes a hyphen.
+fn clean(text: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let clean: String = text.chars().map(allowed).take(63).collect();
+    clean.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+}
+
+/// Adds the name that was probably meant, or all there are when they are few.
+fn suggest<'a>(
+    found: Diagnostic,
+    written: &str,
+    span: Range<usize>,
+    quoted: bool,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Diagnostic {
+    const FEW: usize = 8;
+    if let Some(near) = nearest(written, names.clone()) {
+        let new = if quoted { format!("\"{near}\"") } else { near.to_owned() };
+        return found.fix(format!("did you mean {}?", quote(near)), span, new);
+    }
+    let some: Vec<String> = names.clone().take(FEW).map(quote).collect();
+    match some.len() {
+        0 => found,
+        _ if names.count() > FEW => found.help(format!("known names begin with {}, …", some.join(", "))),
+        _ => found.help(format!("known names: {}", some.join(", "))),
+    }
+}
+
+/// Finds the entry that a part of a value names, or says that there is none.
+fn resolve<T>(
+    text: &Text,
+    part: Range<usize>,
+    entries: &[Entry<T>],
+    kind: Kind,
+    known: &Declared<'_>,
+    found: &mut Found,
+) -> Option<Name> {
+    let whole = part.len() == text.value.len();
+    let written = text.value.get(part.clone()).unwrap_or_default();
+    let span = if whole { text.span.clone() } else { text.part(part) };
+    let quoted = span == text.span;
+    // Where the place of the part is not known, a correction would replace too much.
+    let correctable = whole || !quoted;
+    look_up(&Reference { written, span, quoted, correctable }, entries, kind, known, found)
+}
+
+/// Finds the entry that a key names, or says that there is none.
+fn resolve_key<K, T>(
+    key: &Entry<K>,
+    entries: &[Entry<T>],
+    kind: Kind,
+    known: &Declared<'_>,
+    found: &mut Found,
+) -> Option<Name> {
+    let reference = Reference { written: &key.name, span: key.key.clone(), quoted: false, correctable: true };
+    look_up(&reference, entries, kind, known, found)
+}
+
+/// A name that stands for something declared elsewhere.
+struct Reference<'a> {
+    written: &'a str,
+    span: Range<usize>,
+    quoted: bool,
+    correctable: bool,
+}
+
+fn look_up<T>(
+    reference: &Reference<'_>,
+    entries: &[Entry<T>],
+    kind: Kind,
+    known: &Declared<'_>,
+    found: &mut Found,
+) -> Option<Name> {
+    let Reference { written, span, quoted, correctable } = reference;
+    if known.contains_key(written) {
+        // A crooked name was refused where it is declared.
+        return Name::new(written).ok();
+    }
+    let (code, word, table, example) = match kind {
+        Kind::Bastion => (codes::UNKNOWN_BASTION, "bastion", "[bastions]", "`[bastions.NAME]`"),
+        Kind::Target => {
+            (codes::UNKNOWN_TARGET, "target", "[targets]", "`[targets]` with `NAME = { vm = \"…\" }`")
+        }
+    };
+    let message = format!("there is no {word} {}", quote(written));
+    let unknown = Diagnostic::new(code, span.clone(), message, format!("not declared in `{table}`"));
+    found.push(if matches!(kind, Kind::Target) && written.parse::<std::net::Ipv4Addr>().is_ok() {
+        unknown.help(format!(
+            "a target has a name: add `NAME = {{ ip = \"{written}\" }}` to `[targets]` and use the name here"
+        ))
+    } else if entries.is_empty() {
+        unknown.help(format!("declare it: {example}"))
+    } else if *correctable {
+        suggest(unknown, written, span.clone(), *quoted, entries.iter().map(|entry| entry.name.as_str()))
+    } else {
+        unknown
+    });
+    None
+}
+
+/// What a reference may lead to.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Bastion,
+    Target,
+}
+
+/// The names that are declared, and where.
+type Declared<'a> = BTreeMap<&'a str, Range<usize>>;
+
+fn declared<T>(entries: &[Entry<T>]) -> Declared<'_> {
+    entries.iter().map(|entry| (entry.name.as_str(), entry.key.clone())).collect()
+}
+
+/// The value of a field that is there and was readable.
+fn given<T>(field: Option<&Field<T>>) -> Option<&T> {
+    field.and_then(|field| field.value.as_ref())
+}

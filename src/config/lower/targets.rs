@@ -1,0 +1,217 @@
+//! `[targets]`: what can be reached, and through which bastion.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+
+use super::values::{ResourceKind, azure_name, compose, resource_id};
+use super::{Declared, Found, Home, Kind, declared, entry_name, resolve};
+use crate::config::codes;
+use crate::config::diagnostic::{Diagnostic, quote};
+use crate::config::raw::{File, Target as RawTarget};
+use crate::config::reader::{Entry, Field, Scalar, Text};
+use crate::model::{Endpoint, Name, ResourceId, Target};
+
+const VM: ResourceKind = ("Microsoft.Compute/virtualMachines", "a virtual machine");
+const INSTANCE: ResourceKind =
+    ("Microsoft.Compute/virtualMachineScaleSets/virtualMachines", "an instance of a scale set");
+
+/// Lowers all targets; those with a mistake are left out.
+pub(super) fn lower(file: &File, home: &Home, found: &mut Found) -> BTreeMap<Name, Target> {
+    let known = declared(&file.bastions);
+    let mut targets = BTreeMap::new();
+    for entry in &file.targets {
+        let name = entry_name(entry, "a target", found);
+        let Some(raw) = &entry.value else { continue };
+        let endpoint = endpoint(entry, raw, home, found);
+        let bastion = bastion(entry, raw, file, &known, found);
+        if let (Some(name), Some(bastion), Some(endpoint)) = (name, bastion, endpoint) {
+            targets.insert(name, Target { bastion, endpoint });
+        }
+    }
+    targets
+}
+
+fn bastion<T>(
+    entry: &Entry<T>,
+    raw: &RawTarget,
+    file: &File,
+    known: &Declared<'_>,
+    found: &mut Found,
+) -> Option<Name> {
+    if let Some(field) = &raw.bastion {
+        let text = field.value.as_ref()?;
+        return resolve(text, 0..text.value.len(), &file.bastions, Kind::Bastion, known, found);
+    }
+    if raw.spoilt {
+        return None;
+    }
+    let missing = |label: &str| {
+        let message = format!("target {} needs a `bastion`", quote(&entry.name));
+        Diagnostic::new(codes::MISSING_KEY, entry.key.clone(), message, label)
+    };
+    match file.bastions.as_slice() {
+        // A crooked name was refused where it is declared.
+        [only] => Name::new(&only.name).ok(),
+        [] => {
+            found.push(
+                missing("the file declares no bastion")
+                    .help("declare the one it is reached through, for example `[bastions.hub]` with `name = \"bas-hub\"`"),
+            );
+            None
+        }
+        several => {
+            let names: Vec<String> = several.iter().take(8).map(|bastion| quote(&bastion.name)).collect();
+            found.push(
+                missing("which of the bastions leads to it?")
+                    .help(format!("add `bastion = \"…\"` with one of {}", names.join(", "))),
+            );
+            None
+        }
+    }
+}
+
+fn endpoint<T>(entry: &Entry<T>, raw: &RawTarget, home: &Home, found: &mut Found) -> Option<Endpoint> {
+    let members = [("vm", &raw.vm), ("vmss", &raw.vmss), ("ip", &raw.ip), ("id", &raw.id)];
+    let mut chosen = members.into_iter().filter_map(|(key, field)| Some((key, field.as_ref()?)));
+    let Some((first, field)) = chosen.next() else {
+        if !raw.spoilt {
+            let message = format!("target {} does not say what it is", quote(&entry.name));
+            found.push(
+                Diagnostic::new(codes::MISSING_KEY, entry.key.clone(), message, "needs one of `vm`, `vmss`, `ip`, `id`")
+                    .help("for example `{ vm = \"vm-web\" }`, `{ ip = \"10.0.0.4\" }` or `{ id = \"/subscriptions/…\" }`"),
+            );
+        }
+        return None;
+    };
+    let mut alone = true;
+    for (key, second) in chosen {
+        alone = false;
+        found.push(conflict(first, &field.key, key, &second.key, "a target is one thing"));
+    }
+    if !alone {
+        return None;
+    }
+    let whole = matches!(first, "ip" | "id");
+    for (key, second) in [("resource_group", &raw.resource_group), ("subscription", &raw.subscription)] {
+        if let (true, Some(second)) = (whole, second) {
+            let why = if first == "id" { "the ID holds it already" } else { "an address has none" };
+            found.push(conflict(first, &field.key, key, &second.key, why));
+        }
+    }
+    if let (false, Some(instance)) = (first == "vmss", &raw.instance) {
+        found.push(conflict(first, &field.key, "instance", &instance.key, "only a scale set has instances"));
+    }
+    let text = field.value.as_ref();
+    match first {
+        "ip" => address(text?, found).map(Endpoint::Address),
+        "id" => resource_id(text?, &[VM, INSTANCE], found).map(Endpoint::Resource),
+        "vm" => {
+            let name = azure_name(Some(field), "vm", found);
+            machine(raw, VM.0, name, home, found).map(Endpoint::Resource)
+        }
+        _ => {
+            let set = azure_name(Some(field), "vmss", found);
+            let number = instance(raw, field, found);
+            let kind =
+                set.map(|set| format!("Microsoft.Compute/virtualMachineScaleSets/{set}/virtualMachines"));
+            machine(raw, &kind.unwrap_or_default(), number, home, found).map(Endpoint::Resource)
+        }
+    }
+}
+
+fn conflict(
+    first: &str,
+    first_key: &Range<usize>,
+    key: &str,
+    second: &Range<usize>,
+    why: &str,
+) -> Diagnostic {
+    let message = format!("`{first}` and `{key}` exclude each other: {why}");
+    Diagnostic::new(codes::CONFLICTING_KEYS, second.clone(), message, "take this out")
+        .also(first_key.clone(), "or this")
+}
+
+fn machine(
+    raw: &RawTarget,
+    kind: &str,
+    name: Option<String>,
+    home: &Home,
+    found: &mut Found,
+) -> Option<ResourceId> {
+    let subscription = azure_name(raw.subscription.as_ref(), "subscription", found);
+    let resource_group = azure_name(raw.resource_group.as_ref(), "resource_group", found);
+    compose(
+        subscription.as_deref().unwrap_or(&home.subscription),
+        resource_group.as_deref().unwrap_or(&home.resource_group),
+        kind,
+        &name?,
+    )
+}
+
+fn instance(raw: &RawTarget, vmss: &Field<Text>, found: &mut Found) -> Option<String> {
+    let Some(field) = &raw.instance else {
+        if !raw.spoilt {
+            found.push(
+                Diagnostic::new(
+                    codes::MISSING_KEY,
+                    vmss.key.clone(),
+                    "a scale set needs an `instance`",
+                    "which one?",
+                )
+                .help("add its number: `instance = 0`"),
+            );
+        }
+        return None;
+    };
+    match field.value.as_ref()? {
+        Scalar::Number(number) if *number.get_ref() >= 0 => Some(number.get_ref().to_string()),
+        Scalar::Number(number) => {
+            let message = "the number of an instance is not negative";
+            found.push(Diagnostic::new(codes::INVALID_VALUE, number.span(), message, "too small"));
+            None
+        }
+        Scalar::Text(text) if text.value == "any" => {
+            found.push(
+                Diagnostic::new(
+                    codes::NOT_SUPPORTED_YET,
+                    text.span.clone(),
+                    "`instance = \"any\"` is not supported yet",
+                    "this version cannot choose one",
+                )
+                .help("name one by its number: `instance = 0`"),
+            );
+            None
+        }
+        Scalar::Text(text) => {
+            let message = format!("{} is not the number of an instance", quote(&text.value));
+            found.push(Diagnostic::new(
+                codes::INVALID_VALUE,
+                text.span.clone(),
+                message,
+                "expected a number",
+            ));
+            None
+        }
+        Scalar::Flag(_) => None,
+    }
+}
+
+fn address(text: &Text, found: &mut Found) -> Option<Ipv4Addr> {
+    match text.value.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) if is_host(address) => return Some(address),
+        Ok(_) | Err(_) => {}
+    }
+    let label = match text.value.parse::<IpAddr>() {
+        Ok(IpAddr::V6(_)) => "Azure Bastion connects to IPv4 addresses only",
+        Ok(IpAddr::V4(_)) => "not the address of one machine in a network",
+        Err(_) => "expected an address such as \"10.0.0.4\"",
+    };
+    let message = format!("{} is not an address that a bastion can connect to", quote(&text.value));
+    found.push(Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, label));
+    None
+}
+
+fn is_host(address: Ipv4Addr) -> bool {
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast())
+}
