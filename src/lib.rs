@@ -1,6 +1,5 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
-pub mod config;
 pub mod model;
 
 pub mod azure;

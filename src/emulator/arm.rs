@@ -1,0 +1,244 @@
+//! Azure Resource Manager and sign-in, as far as tunnels need them: one read, and one way to a token.
+
+use serde_json::{Value, json};
+
+use super::access::{TENANT, TokenFlaw, guid};
+use super::answers::{arm, arm_error, challenge, misbehave};
+use super::http::{Request, Response};
+use super::log::{EntryKind, RequestEntry};
+use super::redact;
+use super::world::{SimulatedBastion, Verdict, World};
+use crate::model::{FaultAction, FaultPhase, ResourceId, Sku};
+use crate::sys::clock;
+
+/// `management.localhost`.
+pub(super) fn manage(world: &World, request: &Request) -> Verdict {
+    let mut entry = RequestEntry::of(EntryKind::Arm, request);
+    if let Err(response) = authorize(world, request) {
+        return Verdict::answer(entry, response);
+    }
+    if request.method != "GET" {
+        let text = "The requested resource does not support this method.";
+        return Verdict::answer(entry, arm_error(405, "MethodNotAllowed", text));
+    }
+    if let Err(response) = api_version(request) {
+        return Verdict::answer(entry, response);
+    }
+    let id = ResourceId::parse(request.path());
+    let name = id.as_ref().map(|id| id.name().to_owned()).unwrap_or_default();
+    entry.target = Some(name.clone());
+    let mut delay = std::time::Duration::ZERO;
+    if let Some(action) = world.strike(FaultPhase::Arm, &name, &mut entry) {
+        if let Some(reply) = misbehave(&action, FaultPhase::Arm, world.port) {
+            return Verdict::reply(entry, reply);
+        }
+        if let FaultAction::Delay(by) = action {
+            delay = by;
+        }
+    }
+    let response = match id {
+        Ok(id) => read(world, &id),
+        Err(_) => arm_error(404, "InvalidResourceType", "The resource type could not be found."),
+    };
+    Verdict::answer(entry, response).after(delay)
+}
+
+fn authorize(world: &World, request: &Request) -> Result<(), Response> {
+    let refuse = |code: &str, message: &str| {
+        Err(challenge(arm_error(401, code, message), world.port, "The access token is invalid."))
+    };
+    let Some(header) = request.header("authorization") else {
+        return refuse(
+            "AuthenticationFailed",
+            "Authentication failed. The 'Authorization' header is missing.",
+        );
+    };
+    let Some(token) = header.strip_prefix("Bearer ") else {
+        return refuse(
+            "AuthenticationFailedInvalidHeader",
+            "Authentication failed. The 'Authorization' header is provided in an invalid format.",
+        );
+    };
+    match world.tokens.check(token, clock::now()) {
+        Ok(()) => Ok(()),
+        Err(TokenFlaw::Expired) => refuse(
+            "ExpiredAuthenticationToken",
+            "The access token expiry UTC time is earlier than current UTC time.",
+        ),
+        Err(TokenFlaw::Foreign) => refuse(
+            "InvalidAuthenticationTokenTenant",
+            "The access token is from the wrong issuer. It must match the tenant associated with this subscription.",
+        ),
+        Err(TokenFlaw::Shape | TokenFlaw::Unknown) => {
+            refuse("InvalidAuthenticationToken", "The access token is invalid.")
+        }
+    }
+}
+
+fn api_version(request: &Request) -> Result<(), Response> {
+    let query = request.query();
+    let Some((_, version)) = query.iter().find(|(name, _)| name.eq_ignore_ascii_case("api-version")) else {
+        return Err(arm_error(
+            400,
+            "MissingApiVersionParameter",
+            "The api-version query parameter (?api-version=) is required for all requests.",
+        ));
+    };
+    let date = version.strip_suffix("-preview").unwrap_or(version);
+    let shaped = date.len() == 10
+        && date
+            .bytes()
+            .enumerate()
+            .all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
+    if shaped {
+        return Ok(());
+    }
+    Err(arm_error(400, "InvalidApiVersionParameter", "The api-version is invalid."))
+}
+
+fn read(world: &World, id: &ResourceId) -> Response {
+    if let Some(bastion) = world.bastions.iter().find(|bastion| bastion.id == *id) {
+        return arm(Response::json(200, &describe(bastion, world.port)).with("ETag", "W/\"1\""));
+    }
+    let ids = || {
+        let machines = world.machines.iter().filter_map(|machine| match &machine.endpoint {
+            crate::model::Endpoint::Resource(id) => Some(id),
+            crate::model::Endpoint::Address(_) => None,
+        });
+        world.bastions.iter().map(|bastion| &bastion.id).chain(machines)
+    };
+    let subscription = id.subscription();
+    let group = id.resource_group();
+    if !ids().any(|known| known.subscription().eq_ignore_ascii_case(subscription)) {
+        let text = format!("The subscription '{subscription}' could not be found.");
+        return arm_error(404, "SubscriptionNotFound", &text);
+    }
+    if !ids().any(|known| known.resource_group().eq_ignore_ascii_case(group)) {
+        let text = format!("Resource group '{group}' could not be found.");
+        return arm_error(404, "ResourceGroupNotFound", &text);
+    }
+    let text = format!("The Resource '{}' under resource group '{group}' was not found.", id.name());
+    arm_error(404, "ResourceNotFound", &text)
+}
+
+/// A bastion as ARM shows it: the group's name in capitals, the type in its own case, absent what was never set.
+fn describe(bastion: &SimulatedBastion, port: u16) -> Value {
+    let id = &bastion.id;
+    let (subscription, group, name) =
+        (id.subscription(), id.resource_group().to_ascii_uppercase(), id.name());
+    let scope = format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Network");
+    let dns_name = bastion.traits.dns_name.clone().unwrap_or_else(|| format!("{}:{port}", bastion.host));
+    let sku = match bastion.traits.sku {
+        Sku::Basic => "Basic",
+        Sku::Standard => "Standard",
+        Sku::Premium => "Premium",
+    };
+    let mut properties = json!({
+        "provisioningState": "Succeeded",
+        "dnsName": dns_name,
+        "scaleUnits": 2,
+        "ipConfigurations": [{
+            "name": "bastion_ip_config",
+            "id": format!("{scope}/bastionHosts/{name}/bastionHostIpConfigurations/bastion_ip_config"),
+            "type": "Microsoft.Network/bastionHosts/bastionHostIpConfigurations",
+            "properties": {
+                "provisioningState": "Succeeded",
+                "privateIPAllocationMethod": "Dynamic",
+                "subnet": { "id": format!("{scope}/virtualNetworks/vnet/subnets/AzureBastionSubnet") },
+            },
+        }],
+    });
+    let flags = [
+        ("enableTunneling", bastion.traits.enable_tunneling),
+        ("enableIpConnect", bastion.traits.enable_ip_connect),
+    ];
+    if let Some(map) = properties.as_object_mut() {
+        map.extend(flags.into_iter().filter_map(|(name, flag)| Some((name.to_owned(), json!(flag?)))));
+    }
+    json!({
+        "name": name,
+        "id": format!("{scope}/bastionHosts/{name}"),
+        "etag": "W/\"1\"",
+        "type": "Microsoft.Network/bastionHosts",
+        "location": "westeurope",
+        "sku": { "name": sku },
+        "properties": properties,
+    })
+}
+
+/// `login.localhost`.
+pub(super) fn sign_in(world: &World, request: &Request) -> Verdict {
+    let mut entry = RequestEntry::of(EntryKind::Login, request);
+    let fields: Vec<(String, String)> = form_urlencoded::parse(&request.body).into_owned().collect();
+    entry.form = redact::form(&fields);
+    let response = match grant(world, request, &fields) {
+        Ok(response) => response,
+        Err((error, code, text)) => {
+            let trace = guid();
+            let text = format!("AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {trace}");
+            let body = json!({
+                "error": error,
+                "error_description": text,
+                "error_codes": [code],
+                "trace_id": trace,
+                "correlation_id": trace,
+                "error_uri": format!("https://login.localhost:{}/error?code={code}", world.port),
+            });
+            Response::json(400, &body)
+        }
+    };
+    Verdict::answer(entry, response.with("Cache-Control", "no-store, no-cache").with("Pragma", "no-cache"))
+}
+
+type SignInError = (&'static str, u32, &'static str);
+
+fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Result<Response, SignInError> {
+    let field = |name: &str| {
+        fields.iter().find(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    };
+    let form = request.header("content-type").unwrap_or_default();
+    let tenant = request.path().strip_suffix("/oauth2/v2.0/token").and_then(|p| p.strip_prefix('/'));
+    if request.method != "POST" || tenant.is_none() {
+        return Err(("invalid_request", 900_561, "The endpoint only accepts POST requests to a token path."));
+    }
+    if tenant.is_none_or(|tenant| !tenant.eq_ignore_ascii_case(TENANT)) {
+        return Err((
+            "invalid_request",
+            90_002,
+            "Tenant not found. Check to make sure you have the correct one.",
+        ));
+    }
+    if !is_form(form) {
+        return Err(("invalid_request", 900_144, "The request body must be a form."));
+    }
+    if field("grant_type") != Some("client_credentials") {
+        return Err(("unsupported_grant_type", 70_003, "The app requested an unsupported grant type."));
+    }
+    if field("client_id").is_none() {
+        let text = "The request body must contain the following parameter: 'client_id'.";
+        return Err(("invalid_request", 900_144, text));
+    }
+    if field("client_secret").or(field("client_assertion")).is_none() {
+        let text = "The request body must contain 'client_assertion' or 'client_secret'.";
+        return Err(("invalid_client", 7_000_218, text));
+    }
+    let scopes = ["https://management.core.windows.net//.default", "https://management.azure.com/.default"];
+    if !field("scope").is_some_and(|scope| scopes.contains(&scope)) {
+        return Err((
+            "invalid_scope",
+            70_011,
+            "The provided value for the input parameter 'scope' is not valid.",
+        ));
+    }
+    let token = world.tokens.issue(clock::now());
+    Ok(Response::json(
+        200,
+        &json!({ "token_type": "Bearer", "expires_in": 86_399, "ext_expires_in": 86_399, "access_token": token }),
+    ))
+}
+
+/// Whether a `Content-Type` says that the body is a form.
+pub(super) fn is_form(content_type: &str) -> bool {
+    let kind = content_type.split_once(';').map_or(content_type, |(kind, _)| kind);
+    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}

@@ -1,0 +1,186 @@
+//! One TCP connection: TLS, then requests one after the other, until one of them becomes a WebSocket or the end.
+//!
+//! Nothing that a request set in motion is undone because its client went away: a session asked for is a session.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::answers::{container_page, gateway_error};
+use super::http::{ReadError, Request, Response};
+use super::log::{EntryKind, RequestEntry};
+use super::upgrade::Upgrade;
+use super::world::{Cut, Reply, Verdict, World};
+use super::{arm, exchange, tunnel, upgrade};
+
+/// The TLS stream of a client.
+pub(super) type Client = TlsStream<TcpStream>;
+
+/// Serves one connection until it ends or the emulator does.
+pub(super) async fn serve(world: Arc<World>, config: Arc<ServerConfig>, tcp: TcpStream) {
+    let stop = world.stop.clone();
+    let Some(Some(handover)) = stop.run_until_cancelled(converse(&world, config, tcp)).await else { return };
+    tunnel::run(world, handover).await;
+}
+
+/// A connection that has become a WebSocket.
+pub(super) struct Handover {
+    pub(super) client: Client,
+    /// What the client sent behind its upgrade.
+    pub(super) early: Vec<u8>,
+    pub(super) upgrade: Box<Upgrade>,
+}
+
+async fn converse(world: &World, config: Arc<ServerConfig>, tcp: TcpStream) -> Option<Handover> {
+    tcp.set_nodelay(true).ok()?;
+    let mut client = timeout(world.limits.handshake, handshake(world, config, tcp)).await.ok()??;
+    let mut buffer = Vec::with_capacity(2048);
+    loop {
+        let request = match timeout(world.limits.request, Request::read(&mut client, &mut buffer)).await {
+            Ok(Ok(request)) => request,
+            Err(_) | Ok(Err(ReadError::Gone)) => break,
+            Ok(Err(ReadError::Refused(status, what))) => {
+                let mut entry = RequestEntry::new(EntryKind::Other);
+                entry.status = Some(status);
+                entry.violate(if status == 505 { "G1" } else { "G20" }, what);
+                world.record(entry).await;
+                let page = Response::new(status, "text/html;charset=utf-8", container_page(status));
+                page.write(&mut client, true).await.ok()?;
+                break;
+            }
+        };
+        let close = request.has_word("connection", "close");
+        let Verdict { mut entry, reply, delay } = judge(world, &request).await;
+        entry.status = match &reply {
+            Reply::Answer(response) => Some(response.status),
+            Reply::Upgrade(_) => Some(101),
+            Reply::Cut(_) => None,
+        };
+        tokio::time::sleep(delay).await;
+        world.record(entry).await;
+        match reply {
+            Reply::Answer(response) => response.write(&mut client, close).await.ok()?,
+            Reply::Cut(cut) => {
+                sever(client, cut).await;
+                return None;
+            }
+            Reply::Upgrade(upgrade) => {
+                upgrade.response.write(&mut client, false).await.ok()?;
+                return Some(Handover { client, early: buffer, upgrade });
+            }
+        }
+        if close {
+            break;
+        }
+    }
+    part(client).await;
+    None
+}
+
+/// TLS, with a look at what the client offers before it is answered (G1).
+async fn handshake(world: &World, config: Arc<ServerConfig>, tcp: TcpStream) -> Option<Client> {
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.ok()?;
+    let hello = start.client_hello();
+    let offers_h2 = hello.alpn().is_some_and(|mut protocols| protocols.any(|p| p == b"h2"));
+    if offers_h2 {
+        let mut entry = RequestEntry::new(EntryKind::Handshake);
+        entry.host = hello.server_name().unwrap_or_default().to_owned();
+        entry.violate("G1", "HTTP/2 is offered");
+        world.record(entry).await;
+        return None;
+    }
+    start.into_stream(config).await.ok()
+}
+
+/// Sends a request to where its `Host` header means it to go.
+async fn judge(world: &World, request: &Request) -> Verdict {
+    let Some(host) = request.header("host") else {
+        let mut entry = RequestEntry::of(EntryKind::Other, request);
+        entry.violate("G20", "no Host header");
+        return Verdict::answer(entry, Response::text(400, "Bad Request"));
+    };
+    if world.is_host(host, "management.localhost") {
+        return arm::manage(world, request);
+    }
+    if world.is_host(host, "login.localhost") {
+        return arm::sign_in(world, request);
+    }
+    let Some(at) = world.bastion_at(host) else {
+        let entry = RequestEntry::of(EntryKind::Other, request);
+        return Verdict::answer(entry, Response::text(421, "Misdirected Request"));
+    };
+    let path = request.path();
+    let verdict = match path.strip_prefix("/api/tokens") {
+        Some("") if request.method == "POST" => exchange::open(world, at, request).await,
+        Some(rest) if request.method == "DELETE" => {
+            // The authToken is hexadecimal: nothing in it needs an escape.
+            exchange::close(world, at, request, rest.strip_prefix('/').unwrap_or_default())
+        }
+        Some(_) => {
+            let entry = RequestEntry::of(EntryKind::Other, request);
+            Verdict::answer(entry, gateway_error(405, "HTTP 405 Method Not Allowed"))
+        }
+        None if path.contains("webtunnel") => upgrade::upgrade(world, at, request),
+        None => {
+            let entry = RequestEntry::of(EntryKind::Other, request);
+            let page = container_page(404);
+            Verdict::answer(entry, Response::new(404, "text/html;charset=utf-8", page))
+        }
+    };
+    let mut verdict = verdict;
+    if let (Some(bastion), None) = (world.bastions.get(at), &verdict.entry.target) {
+        verdict.entry.target = Some(bastion.id.name().to_owned());
+    }
+    verdict
+}
+
+/// Ends a connection in order: close_notify, FIN, and what the client still says is heard out.
+pub(super) async fn part(mut client: Client) {
+    // A client that is gone already has parted as well.
+    let _gone = timeout(LINGER, client.shutdown()).await;
+    linger(client.into_inner().0).await;
+}
+
+/// Ends a connection as a fault wants it.
+pub(super) async fn sever(client: Client, cut: Cut) {
+    let (mut tcp, _) = client.into_inner();
+    match cut {
+        Cut::Silence => {
+            let mut sink = vec![0; 4096];
+            while matches!(tcp.read(&mut sink).await, Ok(n) if n > 0) {}
+        }
+        Cut::Drop => {
+            let _gone = tcp.shutdown().await;
+            linger(tcp).await;
+        }
+        Cut::Reset => reset(tcp),
+    }
+}
+
+/// RST, whatever is still on its way.
+pub(super) fn reset(tcp: TcpStream) {
+    if let Err(error) = tcp.set_zero_linger() {
+        tracing::debug!(%error, "a connection could not be reset");
+    }
+    drop(tcp);
+}
+
+/// Reads what nobody wants until the client's FIN: to close with bytes unread would be a reset, which may overtake
+/// the last answer.
+async fn linger(mut tcp: TcpStream) {
+    let drain = async {
+        let mut sink = vec![0; 16 * 1024];
+        while tcp.read(&mut sink).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    let _late = timeout(LINGER, drain).await;
+}
+
+const LINGER: Duration = Duration::from_secs(2);

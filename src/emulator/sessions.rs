@@ -1,0 +1,264 @@
+//! Sessions: granted by the token exchange, used by one WebSocket, gone when they are deleted and not before.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::access::hex;
+
+/// How many sessions there were and are, and what clients did wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// Granted so far.
+    pub opened: u64,
+    /// Deleted by a client so far.
+    pub deleted: u64,
+    /// Granted and not deleted.
+    pub live: u64,
+    /// WebSockets open now.
+    pub streams: u64,
+    /// Rules that clients broke, in order; the newest thousand.
+    pub violations: Vec<String>,
+    /// Rules that clients bent, and faults that could not be; the newest thousand.
+    pub warnings: Vec<String>,
+}
+
+/// What a session leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Index of the machine.
+    pub(super) machine: usize,
+    /// Its name or address.
+    pub(super) name: String,
+    pub(super) port: u16,
+}
+
+/// What the token exchange answers.
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    pub(super) number: u64,
+    pub(super) auth_token: String,
+    pub(super) websocket_token: String,
+    pub(super) node: String,
+}
+
+/// What an upgrade gets.
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    pub(super) number: u64,
+    pub(super) node: String,
+    pub(super) place: Place,
+    /// Cancelled when the session is deleted.
+    pub(super) gone: CancellationToken,
+}
+
+/// Why an upgrade does not get in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No such token.
+    Unknown,
+    /// It is an authToken (G16).
+    AuthToken,
+    /// Used before (G18).
+    Used,
+    /// Too old (G18).
+    Expired,
+}
+
+/// What became of a deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deletion {
+    Done(u64),
+    /// Another node, or none, was named.
+    WrongNode(u64),
+    Unknown,
+}
+
+/// Every session of an emulator.
+pub(super) struct Sessions {
+    table: Mutex<Table>,
+    life: Duration,
+}
+
+#[derive(Default)]
+struct Table {
+    /// By authToken.
+    live: HashMap<String, Session>,
+    /// authToken by websocketToken.
+    tickets: HashMap<String, String>,
+    opened: u64,
+    deleted: u64,
+    streams: u64,
+    rounds: usize,
+    violations: VecDeque<String>,
+    warnings: VecDeque<String>,
+}
+
+struct Session {
+    number: u64,
+    bastion: usize,
+    node: String,
+    place: Place,
+    ticket: String,
+    issued: Instant,
+    used: bool,
+    gone: CancellationToken,
+}
+
+impl Sessions {
+    /// No sessions; a websocketToken will be good for `life`.
+    pub(super) fn new(life: Duration) -> Self {
+        Self { table: Mutex::default(), life }
+    }
+
+    /// Grants a session, unless as many as `limit` (0: any number) are open on this bastion.
+    pub(super) fn grant(&self, bastion: usize, limit: usize, place: Place) -> Option<Grant> {
+        let mut table = self.table();
+        let open = table.live.values().filter(|s| s.bastion == bastion).count();
+        if (limit != 0 && open >= limit) || table.live.len() >= MOST {
+            return None;
+        }
+        table.opened += 1;
+        table.rounds = table.rounds.wrapping_add(1);
+        let node = NODES.get(table.rounds % NODES.len()).copied().unwrap_or("10.0.1.4").to_owned();
+        let auth_token = hex(&rand::random::<[u8; 32]>());
+        let ticket = ticket();
+        let session = Session {
+            number: table.opened,
+            bastion,
+            node: node.clone(),
+            place,
+            ticket: ticket.clone(),
+            issued: Instant::now(),
+            used: false,
+            gone: CancellationToken::new(),
+        };
+        let number = session.number;
+        table.live.insert(auth_token.clone(), session);
+        table.tickets.insert(ticket.clone(), auth_token.clone());
+        Some(Grant { number, auth_token, websocket_token: ticket, node })
+    }
+
+    /// Goes on with a session that this node knows: same authToken, new websocketToken (G13).
+    pub(super) fn renew(&self, bastion: usize, auth: &str, node: &str, place: Place) -> Option<Grant> {
+        let mut table = self.table();
+        let table = &mut *table;
+        let session = table.live.get_mut(auth).filter(|s| s.bastion == bastion && s.node == node)?;
+        table.tickets.remove(&session.ticket);
+        session.ticket = ticket();
+        session.issued = Instant::now();
+        session.used = false;
+        session.place = place;
+        table.tickets.insert(session.ticket.clone(), auth.to_owned());
+        Some(Grant {
+            number: session.number,
+            auth_token: auth.to_owned(),
+            websocket_token: session.ticket.clone(),
+            node: session.node.clone(),
+        })
+    }
+
+    /// Takes a websocketToken, which is good once.
+    pub(super) fn admit(&self, bastion: usize, ticket: &str) -> Result<Admission, Refusal> {
+        let mut table = self.table();
+        let table = &mut *table;
+        if table.live.contains_key(ticket) {
+            return Err(Refusal::AuthToken);
+        }
+        let auth = table.tickets.get(ticket).ok_or(Refusal::Unknown)?;
+        let session = table.live.get_mut(auth).filter(|s| s.bastion == bastion).ok_or(Refusal::Unknown)?;
+        if session.used {
+            return Err(Refusal::Used);
+        }
+        session.used = true;
+        if session.issued.elapsed() > self.life {
+            return Err(Refusal::Expired);
+        }
+        Ok(Admission {
+            number: session.number,
+            node: session.node.clone(),
+            place: session.place.clone(),
+            gone: session.gone.clone(),
+        })
+    }
+
+    /// Where a session leads, for a deletion's target filter.
+    pub(super) fn place(&self, bastion: usize, auth: &str) -> Option<Place> {
+        self.table().live.get(auth).filter(|s| s.bastion == bastion).map(|s| s.place.clone())
+    }
+
+    /// Deletes a session; its WebSocket closes.
+    pub(super) fn delete(&self, bastion: usize, auth: &str, node: Option<&str>) -> Deletion {
+        let mut table = self.table();
+        let Some(session) = table.live.get(auth).filter(|s| s.bastion == bastion) else {
+            return Deletion::Unknown;
+        };
+        if node != Some(session.node.as_str()) {
+            return Deletion::WrongNode(session.number);
+        }
+        let Some(session) = table.live.remove(auth) else { return Deletion::Unknown };
+        table.tickets.remove(&session.ticket);
+        table.deleted += 1;
+        session.gone.cancel();
+        Deletion::Done(session.number)
+    }
+
+    /// Counts a WebSocket for as long as the guard lives.
+    pub(super) fn stream(&self) -> StreamGuard<'_> {
+        self.table().streams += 1;
+        StreamGuard(self)
+    }
+
+    pub(super) fn note(&self, violations: &[String], warnings: &[String]) {
+        if violations.is_empty() && warnings.is_empty() {
+            return;
+        }
+        let mut table = self.table();
+        let table = &mut *table;
+        for (kept, new) in [(&mut table.violations, violations), (&mut table.warnings, warnings)] {
+            kept.extend(new.iter().cloned());
+            let surplus = kept.len().saturating_sub(NOTES);
+            kept.drain(..surplus);
+        }
+    }
+
+    pub(super) fn counts(&self) -> SessionCounts {
+        let table = self.table();
+        SessionCounts {
+            opened: table.opened,
+            deleted: table.deleted,
+            live: table.opened - table.deleted,
+            streams: table.streams,
+            violations: table.violations.iter().cloned().collect(),
+            warnings: table.warnings.iter().cloned().collect(),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Sessions::stream`].
+pub(super) struct StreamGuard<'a>(&'a Sessions);
+
+impl Drop for StreamGuard<'_> {
+    fn drop(&mut self) {
+        self.0.table().streams -= 1;
+    }
+}
+
+/// A websocketToken with every character that escaping can get wrong: `%2F` tells who decodes twice (G19).
+fn ticket() -> String {
+    let part = || hex(&rand::random::<[u8; 8]>());
+    format!("{}/{}%2F{}+{}", part(), part(), part(), part())
+}
+
+/// The nodes of every bastion, in turn (G14).
+const NODES: [&str; 2] = ["10.0.1.4", "10.0.1.5"];
+/// A client that never deletes must not fill the memory.
+const MOST: usize = 10_000;
+const NOTES: usize = 1_000;
