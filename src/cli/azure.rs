@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Azure {
                 printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
                 let endpoint = super::emulator::read_endpoint(file)?;
                 let proxy = proxy(settings)?;
-                Ok(Self { surroundings: surroundings(&endpoint, proxy)?, emulator: None })
+                Ok(Self { surroundings: surroundings(&endpoint, proxy, &settings.ca_files)?, emulator: None })
             }
             None => {
                 printer.say("Azure is emulated in this process: no account, no cost, no bytes beyond this machine");
@@ -56,7 +56,7 @@ impl Azure {
                     .await
                     .map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
                 // It is on this machine, so no proxy is on the way, whatever the environment says.
-                Ok(Self { surroundings: surroundings(&emulator.endpoint(), None)?, emulator: Some(emulator) })
+                Ok(Self { surroundings: surroundings(&emulator.endpoint(), None, &[])?, emulator: Some(emulator) })
             }
         }
     }
@@ -69,9 +69,13 @@ impl Azure {
     }
 }
 
-fn surroundings(endpoint: &EmulatorEndpoint, proxy: Option<Proxy>) -> Result<Surroundings, Failure> {
+fn surroundings(
+    endpoint: &EmulatorEndpoint,
+    proxy: Option<Proxy>,
+    ca_files: &[PathBuf],
+) -> Result<Surroundings, Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::from_error(ExitStatus::Failed, error);
-    let trust = Trust::Only(endpoint.ca_pem.clone());
+    let trust = Trust::Only(endpoint.ca_pem.clone(), ca_files.to_vec());
     let network = Network::new(&trust, proxy, USER_AGENT).map_err(|error| failed(&error))?;
     let cloud = Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
     let arm = Arm::new(cloud, network.http().map_err(|error| failed(&error))?);

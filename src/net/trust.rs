@@ -14,8 +14,8 @@ use rustls_platform_verifier::Verifier;
 pub enum Trust {
     /// The operating system's, and those in these PEM files (given once, for REST and WebSocket alike).
     System(Vec<PathBuf>),
-    /// This one alone, as PEM text: the emulator's.
-    Only(String),
+    /// This one, as PEM text (the emulator's), and those in these PEM files; not the system's.
+    Only(String, Vec<PathBuf>),
 }
 
 /// Why the trust store could not be put together.
@@ -53,18 +53,12 @@ impl Trust {
             .map_err(TrustError::Tls)?;
         let mut config = match self {
             Self::System(files) => {
-                let mut extra = Vec::new();
-                for path in files {
-                    let read = |source| TrustError::Read { path: path.clone(), source };
-                    let text = std::fs::read(path).map_err(read)?;
-                    extra.extend(certificates(&text, &path.display().to_string())?);
-                }
-                let verifier = Verifier::new_with_extra_roots(extra, provider).map_err(TrustError::Tls)?;
+                let verifier = Verifier::new_with_extra_roots(read(files)?, provider).map_err(TrustError::Tls)?;
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
             }
-            Self::Only(pem) => {
+            Self::Only(pem, files) => {
                 let mut roots = RootCertStore::empty();
-                for certificate in certificates(pem.as_bytes(), "the emulator's certificate")? {
+                for certificate in certificates(pem.as_bytes(), "the emulator's certificate")?.into_iter().chain(read(files)?) {
                     roots.add(certificate).map_err(TrustError::Tls)?;
                 }
                 builder.with_root_certificates(roots).with_no_client_auth()
@@ -73,6 +67,15 @@ impl Trust {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let mut all = Vec::new();
+    for path in files {
+        let text = std::fs::read(path).map_err(|source| TrustError::Read { path: path.clone(), source })?;
+        all.extend(certificates(&text, &path.display().to_string())?);
+    }
+    Ok(all)
 }
 
 fn certificates(pem: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>>, TrustError> {
