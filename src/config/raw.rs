@@ -270,7 +270,7 @@ impl<'a> Reader<'a> {
             resource_group: self.text(&table, "resource_group", NAME),
             subscription: self.text(&table, "subscription", NAME),
             id: self.text(&table, "id", RESOURCE_ID),
-            max_setups: self.number(&table, "max_setups", "a number from 1"),
+            max_setups: self.number(&table, "max_setups", "a number from 1 to 10000"),
         }
     }
 
