@@ -4,7 +4,7 @@
 //! and, where that can be known, the corrected text. Nothing is read from disk here, nothing is printed, and
 //! no key is ever ignored: what this version cannot do is refused by name.
 //!
-//! The way through: [`raw`] reads the file as it was written, a span on every key and value; [`lower`] turns that into the
+//! The way through: `raw` reads the file as it was written, a span on every key and value; `lower` turns that into the
 //! model. Spans stop there, so two files that differ in comments and order lower to equal values.
 
 use std::collections::BTreeSet;
