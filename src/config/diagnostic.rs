@@ -115,7 +115,11 @@ impl Diagnostic {
         };
         let mut groups = Vec::new();
         for help in &self.help {
-            match &help.edit {
+            match help.edit.as_ref() {
+                // A correction shows its lines twice, whole.
+                Some(edit) if excerpt.text.len() > LONG => {
+                    main = main.element(Level::HELP.message(format!("{}: {}", help.text, quote(&edit.text))));
+                }
                 None => main = main.element(Level::HELP.message(help.text.as_str())),
                 Some(edit) => groups.push(
                     Level::HELP.secondary_title(help.text.as_str()).element(
@@ -133,6 +137,9 @@ impl Diagnostic {
         text
     }
 }
+
+/// Lines longer than this are not shown whole.
+const LONG: usize = 2_000;
 
 /// The lines that a diagnostic speaks about, made safe for a terminal.
 struct Excerpt {

@@ -4,7 +4,7 @@
 //! and, where that can be known, the corrected text. Nothing is read from disk here, nothing is printed, and
 //! no key is ever ignored: what this version cannot do is refused by name.
 //!
-//! The way through: [`raw`] reads the file as it was written, a span on every key and value; [`lower`] turns that into the
+//! The way through: `raw` reads the file as it was written, a span on every key and value; `lower` turns that into the
 //! model. Spans stop there, so two files that differ in comments and order lower to equal values.
 
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 /// The largest number of tunnels in a file.
 pub const MAX_TUNNELS: usize = 10_000;
 
-/// How many mistakes are reported in one run; one more diagnostic says how many were left out.
+/// How many mistakes are reported in one run; one more diagnostic says that there are others.
 pub const MAX_DIAGNOSTICS: usize = 1_000;
 
 /// Reads a workspace file.
@@ -62,12 +62,11 @@ pub fn load(source: &Source<'_>) -> (Option<Desired>, Vec<Diagnostic>) {
     }
     let mut found = without_echoes(source.text, found);
     found.sort_by_key(Diagnostic::start);
-    let left_out = found.len().saturating_sub(MAX_DIAGNOSTICS);
-    if left_out > 0 {
+    if found.len() > MAX_DIAGNOSTICS {
         found.truncate(MAX_DIAGNOSTICS);
         found.push(Diagnostic::without_place(
             codes::TOO_MANY_MISTAKES,
-            format!("{left_out} more mistakes are not shown"),
+            format!("there are more mistakes than the {MAX_DIAGNOSTICS} shown"),
         ));
     }
     (None, found)

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, quote};
 use super::reader::{Entry, Field, Reader, Scalar, Table, Takes, Text};
-use super::{MAX_TUNNELS, codes, keys};
+use super::{MAX_DIAGNOSTICS, MAX_TUNNELS, codes, keys};
 
 /// A workspace's file.
 #[derive(Debug, Default)]
@@ -147,7 +147,8 @@ pub(super) struct Fault {
 pub(super) fn read(text: &str) -> (Option<File>, Vec<Diagnostic>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let whole = errors.is_empty();
-    let found = errors.iter().map(|error| syntax(text, error)).collect();
+    // More than are ever shown would only cost time: each line of a binary file is a mistake or three.
+    let found = errors.iter().take(MAX_DIAGNOSTICS + 1).map(|error| syntax(text, error)).collect();
     let mut reader = Reader { text, found };
     let file = reader.file(document.get_ref(), whole);
     (file, reader.found)
@@ -170,7 +171,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> Diagnostic {
     }
     if message == "duplicate key" {
         let key = text.get(span.clone()).map(quote).unwrap_or_default();
-        let message = format!("the key {key} stands in this table before");
+        let message = format!("the key {key} is already in this table");
         return Diagnostic::new(codes::SYNTAX, span, message, "second use").help("keep one of the two");
     }
     if message.starts_with("invalid basic string") {
@@ -199,8 +200,8 @@ impl<'a> Reader<'a> {
                 .sub(&root, "defaults", &keys::DEFAULTS)
                 .map(|t| self.defaults(&t))
                 .unwrap_or_default(),
-            bastions: self.each(&root, "bastions", Self::bastion),
-            targets: self.each(&root, "targets", Self::target),
+            bastions: self.each(&root, "bastions", "name", Self::bastion),
+            targets: self.each(&root, "targets", "vm", Self::target),
             tunnels: tunnels.into_iter().map(|entry| self.tunnel(entry)).collect(),
             emulator: self.emulator(&root).unwrap_or_default(),
         })
@@ -242,6 +243,7 @@ impl<'a> Reader<'a> {
         &mut self,
         table: &Table<'a>,
         key: &str,
+        wrap: &str,
         read: fn(&mut Self, &'a DeTable<'a>) -> T,
     ) -> Vec<Entry<Option<T>>> {
         let entries = self.entries(table, key);
@@ -249,7 +251,13 @@ impl<'a> Reader<'a> {
             .into_iter()
             .map(|Entry { name, key, value }| {
                 // A refused entry is still declared: what refers to it is not wrong.
-                let items = self.expect_table(&name, value);
+                let items = value.get_ref().as_table();
+                if items.is_none() {
+                    // `web = "vm-web"` says enough to tell what was meant.
+                    let simple = value.get_ref().as_str().filter(|text| !text.contains(['"', '\\', '\n']));
+                    let fix = simple.map(|text| format!("{{ {wrap} = \"{text}\" }}"));
+                    self.wrong_type(&name, value, "a table", fix);
+                }
                 Entry { name, key, value: items.map(|items| read(self, items)) }
             })
             .collect()
@@ -262,7 +270,7 @@ impl<'a> Reader<'a> {
             resource_group: self.text(&table, "resource_group", NAME),
             subscription: self.text(&table, "subscription", NAME),
             id: self.text(&table, "id", RESOURCE_ID),
-            max_setups: self.number(&table, "max_setups", "a number from 1"),
+            max_setups: self.number(&table, "max_setups", "a number from 1 to 10000"),
         }
     }
 
@@ -318,7 +326,7 @@ impl<'a> Reader<'a> {
                 "frames",
                 Takes { unit: " B", ..Takes::text("\"natural\", \"fragments\" or a size") },
             ),
-            bastions: self.each(&table, "bastions", Self::traits),
+            bastions: self.each(&table, "bastions", "sku", Self::traits),
             targets: targets.into_iter().map(|entry| self.services(entry)).collect(),
             faults: faults.into_iter().map(|(span, items)| self.fault(span, items)).collect(),
         })

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::codes;
 use super::diagnostic::{Diagnostic, quote};
 use super::keys::{ALL, Keys, STAND_INS, USER_ONLY};
-use super::suggest::nearest;
+use super::suggest::{ENOUGH, nearest};
 
 /// A string and where it stands.
 #[derive(Clone, Debug)]
@@ -108,8 +108,9 @@ impl<'a> Reader<'a> {
         for (key, _) in items {
             let name: &str = key.get_ref();
             if !keys.known.contains(&name) {
+                let explain = if self.found.len() < ENOUGH { Explain::Fully } else { Explain::Briefly };
                 spoilt |= !keys.later.contains(&name) || STAND_INS.contains(&name);
-                self.found.push(refuse_key(name, key.span(), keys));
+                self.found.push(refuse_key(name, key.span(), keys, explain));
             }
         }
         Table { items, spoilt }
@@ -142,6 +143,11 @@ impl<'a> Reader<'a> {
         let Some((_, value)) = table.items.get_key_value(key) else { return Vec::new() };
         let Some(items) = value.get_ref().as_array() else {
             self.wrong_type(key, value, "an array of tables", None);
+            if let Some(found) = self.found.pop() {
+                self.found.push(
+                    found.help("each one begins with a line in double brackets: `[[emulator.faults]]`"),
+                );
+            }
             return Vec::new();
         };
         items.iter().filter_map(|item| Some((item.span(), self.expect_table(key, item)?))).collect()
@@ -211,7 +217,7 @@ impl<'a> Reader<'a> {
             return Some(Scalar::Flag(Spanned::new(span, flag)));
         }
         let fix = match (value_ref.as_integer(), value_ref.as_str()) {
-            (Some(number), _) if takes.text && number.radix() == 10 => {
+            (Some(number), _) if takes.text && !takes.flag && number.radix() == 10 => {
                 Some(format!("\"{}{}\"", number.as_str(), takes.unit))
             }
             (_, Some(text)) if takes.number && text.parse::<i64>().is_ok() => Some(text.to_owned()),
@@ -261,8 +267,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether the key that was probably meant is sought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Explain {
+    Fully,
+    Briefly,
+}
+
 /// Says why a key may not stand in a table.
-fn refuse_key(name: &str, span: Range<usize>, keys: &Keys) -> Diagnostic {
+fn refuse_key(name: &str, span: Range<usize>, keys: &Keys, explain: Explain) -> Diagnostic {
     if USER_ONLY.contains(&name) {
         return Diagnostic::new(
             codes::USER_CONFIG_ONLY,
@@ -283,6 +296,9 @@ fn refuse_key(name: &str, span: Range<usize>, keys: &Keys) -> Diagnostic {
         format!("unknown key {} {}", quote(name), place(keys)),
         "not a key of this table",
     );
+    if explain == Explain::Briefly {
+        return found;
+    }
     let all = || keys.known.iter().chain(keys.later).copied();
     if let Some(near) = nearest(name, all()) {
         return found.fix(format!("did you mean `{near}`?"), span, near);

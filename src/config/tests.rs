@@ -254,7 +254,7 @@ fn the_example_and_the_reference_have_every_key_and_code() {
     for keys in keys::ALL {
         for key in keys.known {
             assert!(example.contains(key), "{key} of {} is not in the example", keys.place);
-            let written = [format!("`{key}`"), format!("`[{key}]`"), format!("[{key}.")];
+            let written = [format!("`{key}`"), format!("`[{key}]`"), format!("[{key}."), format!(".{key}]")];
             assert!(
                 written.iter().any(|form| reference.contains(form)),
                 "{key} of {}: no reference",

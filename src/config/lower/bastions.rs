@@ -15,6 +15,9 @@ const KIND: ResourceKind = ("Microsoft.Network/bastionHosts", "a bastion");
 /// How many set-ups are in flight where the file does not say.
 const MAX_SETUPS: usize = 32;
 
+/// More connections than this at once is beyond any bastion.
+const MOST_SETUPS: i64 = 10_000;
+
 /// Lowers all bastions; those with a mistake are left out.
 pub(super) fn lower(
     entries: &[Entry<Option<RawBastion>>],
@@ -26,7 +29,8 @@ pub(super) fn lower(
         let name = entry_name(entry, "a bastion", found);
         let Some(raw) = &entry.value else { continue };
         let id = id(entry, raw, home, found);
-        let max_setups = whole(raw.max_setups.as_ref(), "max_setups", 1, found).unwrap_or(MAX_SETUPS);
+        let max_setups =
+            whole(raw.max_setups.as_ref(), "max_setups", 1..=MOST_SETUPS, found).unwrap_or(MAX_SETUPS);
         if let (Some(name), Some(id)) = (name, id) {
             bastions.insert(name, Bastion { id, max_setups });
         }

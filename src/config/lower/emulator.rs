@@ -111,7 +111,7 @@ fn traits(raw: &Traits, found: &mut Found) -> BastionTraits {
         ),
         // Unchecked on purpose: a wrong one is what it is for.
         dns_name: given(raw.dns_name.as_ref()).map(|text| text.value.clone()),
-        max_sessions: whole(raw.max_sessions.as_ref(), "max_sessions", 0, found)
+        max_sessions: whole(raw.max_sessions.as_ref(), "max_sessions", 0..=1_000_000, found)
             .unwrap_or(default.max_sessions),
     }
 }

@@ -49,7 +49,7 @@ fn fault(
         Some(field) => after(field, phase, found),
         None => Some(0),
     };
-    let times = whole(raw.times.as_ref(), "times", 0, found).unwrap_or(1);
+    let times = whole(raw.times.as_ref(), "times", 0..=i64::from(u32::MAX), found).unwrap_or(1);
     let target = match &raw.target {
         Some(field) => {
             let text = field.value.as_ref()?;

@@ -7,7 +7,7 @@ use super::codes;
 use super::diagnostic::{Diagnostic, quote};
 use super::raw::{Azure, File};
 use super::reader::{Entry, Field, Text};
-use super::suggest::nearest;
+use super::suggest::{ENOUGH, nearest};
 use crate::model::{Cloud, Desired, Emulation, Name, NameError};
 
 mod bastions;
@@ -123,7 +123,9 @@ fn name_of(text: &str, span: Range<usize>, what: &str, found: &mut Found) -> Opt
     };
     let label = match error {
         NameError::Length => format!("has {} characters", text.chars().count()),
-        NameError::Start => "begins with something else".to_owned(),
+        NameError::Start => {
+            format!("begins with {}", quote(&text.chars().take(1).collect::<String>()))
+        }
         NameError::Character => {
             let odd = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.".contains(*c));
             match odd {
@@ -235,7 +237,7 @@ fn look_up<T>(
         ))
     } else if entries.is_empty() {
         unknown.help(format!("declare it: {example}"))
-    } else if *correctable {
+    } else if *correctable && found.len() < ENOUGH {
         suggest(unknown, written, span.clone(), *quoted, entries.iter().map(|entry| entry.name.as_str()))
     } else {
         unknown

@@ -1,6 +1,6 @@
 //! Values that several tables share: durations, sizes, whole numbers, Azure's names and IDs.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use jiff::fmt::friendly::SpanParser;
@@ -94,26 +94,24 @@ pub(super) fn parse_size(text: &str) -> Result<u64, &'static str> {
     number.checked_mul(scale).ok_or("too large")
 }
 
-/// A whole number of a field that is there, not below `least` and fit for its use.
+/// A whole number of a field that is there, within limits.
 pub(super) fn whole<T: TryFrom<i64>>(
     field: Option<&Field<Spanned<i64>>>,
     key: &str,
-    least: i64,
+    limits: RangeInclusive<i64>,
     found: &mut Found,
 ) -> Option<T> {
     let number = given(field)?;
     let value = *number.get_ref();
-    if value < least {
-        let message = format!("`{key}` is {value}, but the least is {least}");
-        found.push(Diagnostic::new(codes::INVALID_VALUE, number.span(), message, "too small"));
-        return None;
-    }
-    let fit = T::try_from(value).ok();
-    if fit.is_none() {
-        let message = format!("`{key}` is {value}, which is more than it can be");
-        found.push(Diagnostic::new(codes::INVALID_VALUE, number.span(), message, "too large"));
-    }
-    fit
+    let (least, most) = (limits.start(), limits.end());
+    let (bound, label) = match value {
+        _ if value < *least => (format!("the least is {least}"), "too small"),
+        _ if value > *most => (format!("the most is {most}"), "too large"),
+        _ => return T::try_from(value).ok(),
+    };
+    let message = format!("`{key}` cannot be {value}: {bound}");
+    found.push(Diagnostic::new(codes::INVALID_VALUE, number.span(), message, label));
+    None
 }
 
 /// A port that a connection can be made to.
