@@ -18,6 +18,9 @@ mod workspace;
 
 use settings::Settings;
 
+/// Where the options stand that every command understands.
+const GLOBAL: &str = "Global options";
+
 /// How a command ended, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -64,16 +67,16 @@ struct Cli {
 #[derive(Args, Debug)]
 struct Global {
     /// The workspace file, in place of the nearest bastion.toml
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     file: Option<PathBuf>,
     /// Say more: -v what happens to connections, -vv each one of them
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
     quiet: bool,
     /// When to colour
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL)]
     color: Color,
     #[arg(long, global = true, hide = true, value_name = "ENV")]
     env: Option<String>,

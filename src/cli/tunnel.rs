@@ -22,6 +22,7 @@ use crate::ui::{Mark, Printer, seconds};
 ///
 /// Prints "Tunnel is ready, connect on port N" once the bastion has granted a session for the target.
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["target_resource_id", "target_ip_address"]))]
 pub(super) struct Arguments {
     /// The bastion's name
     #[arg(short, long)]
@@ -44,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     target_ip_address: Option<Ipv4Addr>,
     /// The port on the target
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = target_port)]
     resource_port: Port,
     /// The local port; 0 takes any free one
     #[arg(long, default_value_t = 0)]
@@ -55,6 +56,10 @@ pub(super) struct Arguments {
     /// Which Azure
     #[arg(long, value_enum, default_value_t)]
     cloud: CloudName,
+}
+
+fn target_port(text: &str) -> Result<Port, &'static str> {
+    text.parse().map_err(|_| "a port is a number from 1 to 65535")
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
