@@ -35,10 +35,10 @@ pub enum AuthorityError {
 impl Authority {
     /// An authority and a server certificate for the simulated Azure's names, and for `others`.
     pub(super) fn new(others: &[String], now: SystemTime) -> Result<Self, AuthorityError> {
-        let mut names: Vec<String> =
-            ["localhost", "management.localhost", "login.localhost", "*.bastion.localhost", "*.localhost"]
-                .map(str::to_owned)
-                .to_vec();
+        // No `*.localhost`: a wildcard right below a top-level name makes webpki refuse the whole certificate.
+        let mut names = ["localhost", "management.localhost", "login.localhost", "*.bastion.localhost"]
+            .map(str::to_owned)
+            .to_vec();
         names.extend_from_slice(others);
 
         let ca_key = KeyPair::generate().map_err(AuthorityError::Certificate)?;
