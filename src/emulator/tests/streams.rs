@@ -143,6 +143,19 @@ async fn g33_deleting_a_session_closes_its_websocket() {
 }
 
 #[tokio::test]
+async fn a_session_deleted_in_the_middle_is_a_break_for_the_target() {
+    let listener = listener().await;
+    let limits = Limits { closing: Duration::from_millis(50), ..Limits::default() };
+    let site = Site::within(emulation(Some(listener.local_addr().unwrap())), limits).await;
+    let (session, _socket) = site.dial(TCP).await;
+    let (mut server, _) = timeout(WITHIN, listener.accept()).await.unwrap().unwrap();
+    site.delete(&session).await;
+    assert!(site.emulator.wait_for_sessions(|counts| counts.live == 0 && counts.streams == 0, WITHIN).await);
+    let error = timeout(WITHIN, server.read(&mut [0])).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
 async fn g29_a_client_that_reads_nothing_is_dropped() {
     let limits = Limits { stall: Duration::from_millis(200), ..Limits::default() };
     let site = Site::within(emulation(None), limits).await;
