@@ -171,6 +171,17 @@ impl Emulator {
         self.world.sessions.counts()
     }
 
+    /// Waits until the counts satisfy a condition; `false`: they did not in time.
+    ///
+    /// They are looked at after each entry of the log.
+    pub async fn wait_for_sessions(
+        &self,
+        condition: impl Fn(&SessionCounts) -> bool,
+        within: Duration,
+    ) -> bool {
+        self.log().wait_for(|_| condition(&self.sessions()), within).await
+    }
+
     /// Adds a fault behind the others; one that cannot be is left out and warned of.
     pub fn inject(&self, fault: Fault) {
         match faults::check(&fault) {
