@@ -279,7 +279,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
         if self.closing == CloseStep::Open {
             let code = match why {
                 Closing::Done => CloseCode::Normal,
-                Closing::Abandoned => CloseCode::Away,
+                // Not 1000, nor 1001, which a gateway may take for an orderly end.
+                Closing::Abandoned => CloseCode::Error,
             };
             let frame = CloseFrame { code, reason: "".into() };
             // An error means that the gateway closed first; then only the answer is left to send.
