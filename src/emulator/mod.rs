@@ -122,9 +122,8 @@ impl Emulator {
             None => None,
             Some(path) => {
                 let path = path.clone();
-                let file = log::open(&path)
-                    .await
-                    .map_err(|source| EmulatorError::Log { path: path.clone(), source })?;
+                let file =
+                    log::open(&path).map_err(|source| EmulatorError::Log { path: path.clone(), source })?;
                 Some((file, path))
             }
         };
