@@ -36,7 +36,7 @@ pub(crate) const LINKS: Law = Law {
 const MACHINE_PATHS: [&str; 2] = [concat!("/wo", "rk/"), concat!("/fa", "rm/")];
 /// The two commands of the README, in its order.
 const README_COMMANDS: [&str; 2] =
-    ["cargo run --release -- up -f examples/quickstart/bastion.toml", "cargo test --locked"];
+    ["cargo run --locked -- up -f examples/quickstart/bastion.toml", "cargo test --locked"];
 
 pub(crate) fn machine_paths(path: &str, text: &str) -> Vec<Breach> {
     let mut breaches = Vec::new();
