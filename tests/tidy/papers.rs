@@ -239,8 +239,8 @@ mod tests {
         let readme = format!("```toml\ncargo nothing\n```\n```sh\n{up}\n```\n```sh\ncurl x\n{test}\n```\n");
         let ci = format!("quickstart='{up}'\ntests='{test}'\n");
         assert_eq!(commands(&readme, &ci), []);
-        assert_eq!(commands(&readme.replace(" --locked", ""), &ci).len(), 1);
-        assert_eq!(commands(&readme, &ci.replace("--locked", "--locked --lib")).len(), 1);
+        assert_eq!(commands(&readme.replace(" --locked", ""), &ci).len(), 2);
+        assert_eq!(commands(&readme, &ci.replace("--locked", "--locked --lib")).len(), 2);
         assert_eq!(commands("", "").len(), 4);
     }
 
