@@ -211,6 +211,7 @@ where
             };
             (whose, Some(Leave::Part))
         }
+        Ok(DownEnd::Refused(what)) => (what, Some(Leave::Part)),
         Ok(DownEnd::Stalled) => {
             ("the client read nothing for too long".to_owned(), Some(Leave::Cut(Cut::Drop)))
         }
