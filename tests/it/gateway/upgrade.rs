@@ -74,8 +74,10 @@ async fn a_failed_upgrade_is_tried_again_with_a_new_session() {
         stage.emulator.inject(times(action, 2));
         let mut local = tunnel.connect().await;
         local.write_all(b"hello").await.unwrap();
-        local.shutdown().await.unwrap();
-        assert_eq!(timeout(PATIENCE, drain(local)).await.unwrap(), (b"hello".to_vec(), End::Eof));
+        let mut answer = [0; 5];
+        timeout(PATIENCE, local.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"hello");
+        drop(local);
         // The proof, two failures, and the one that worked; no websocketToken was dialled twice.
         stage.settled(4).await;
         stage.innocent();
@@ -111,17 +113,22 @@ async fn an_http_answer_where_a_frame_belongs_is_told_as_what_it_is() {
     stage.settled(1).await;
 }
 
-/// A target that remembers what each of its connections sent.
-async fn listening() -> (std::net::SocketAddr, tokio::task::JoinSet<()>, Arc<Mutex<Vec<Vec<u8>>>>) {
+/// A target that takes so many bytes, remembers what each of its connections sent, and ends.
+async fn listening(size: usize) -> (std::net::SocketAddr, tokio::task::JoinSet<()>, Arc<Mutex<Vec<Vec<u8>>>>) {
     let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
     let notes = Arc::clone(&heard);
     let (address, tasks) = target(move |mut stream| {
         let notes = Arc::clone(&notes);
         async move {
-            let mut all = Vec::new();
+            let mut all = vec![0; size];
+            if let Err(error) = stream.read_exact(&mut all).await {
+                all = error.to_string().into_bytes();
+            }
+            drop(stream.write_all(b"heard").await);
+            drop(stream.shutdown().await);
+            // Whatever comes beyond would be too much.
             drop(stream.read_to_end(&mut all).await);
             notes.lock().unwrap().push(all);
-            drop(stream.write_all(b"heard").await);
         }
     })
     .await;
@@ -131,27 +138,32 @@ async fn listening() -> (std::net::SocketAddr, tokio::task::JoinSet<()>, Arc<Mut
 #[tokio::test]
 async fn what_was_kept_is_sent_again_exactly_once() {
     for (size, failures) in [(0, 1), (1, 3), (10 * 1024, 2), (64 * 1024, 3)] {
-        let (address, _target, heard) = listening().await;
+        let (address, _target, heard) = listening(size).await;
         let stage = Stage::new(emulation(Some(address), vec![])).await;
         let tunnel = stage.tunnel(OWN).await;
         stage.emulator.inject(times(A::HttpAfter101, failures));
         let bytes = pattern(size);
         let mut local = tunnel.connect().await;
         local.write_all(&bytes).await.unwrap();
-        local.shutdown().await.unwrap();
         let seen = timeout(PATIENCE, drain(local)).await.unwrap();
         assert_eq!(seen, (b"heard".to_vec(), End::Eof), "{size} bytes, {failures} failures");
-        // What the target got, over all of its connections, is what was sent, once.
-        assert!(*heard.lock().unwrap() == [bytes], "{size} bytes, {failures} failures");
         stage.settled(u64::from(failures) + 2).await;
-        stage.innocent();
         tunnel.stop().await;
+        // What the target got, over all of its connections, is what was sent, once.
+        let met = async {
+            while heard.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, met).await.unwrap();
+        assert!(*heard.lock().unwrap() == [bytes], "{size} bytes, {failures} failures");
+        stage.innocent();
     }
 }
 
 #[tokio::test]
 async fn three_replacements_are_enough() {
-    let (address, _target, heard) = listening().await;
+    let (address, _target, heard) = listening(5).await;
     let stage = Stage::new(emulation(Some(address), vec![])).await;
     let tunnel = stage.tunnel(OWN).await;
     stage.emulator.inject(times(A::HttpAfter101, 0));
@@ -167,7 +179,7 @@ async fn three_replacements_are_enough() {
 
 #[tokio::test]
 async fn more_than_64_kib_is_not_sent_again() {
-    let (address, _target, heard) = listening().await;
+    let (address, _target, heard) = listening(5).await;
     let stage = Stage::new(emulation(Some(address), vec![])).await;
     let gateway = stage.gateway().await;
     stage.emulator.inject(times(A::HttpAfter101, 1));
