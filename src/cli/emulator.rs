@@ -33,19 +33,30 @@ pub(super) struct Arguments {
     log: Option<PathBuf>,
 }
 
-pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
+pub(super) async fn run(
+    arguments: Arguments,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<ExitStatus, Failure> {
     if !crate::model::is_loopback(&arguments.listen) {
-        return Err(Failure::new(ExitStatus::Usage, format!("{} is not a loopback address", arguments.listen))
-            .hint("the emulator connects whoever reaches it to local servers, so it listens for this machine only"));
+        return Err(Failure::new(
+            ExitStatus::Usage,
+            format!("{} is not a loopback address", arguments.listen),
+        )
+        .hint(
+            "the emulator connects whoever reaches it to local servers, so it listens for this machine only",
+        ));
     }
     let mut emulation = workspace::load(settings, printer)?.emulation;
     if let Some(log) = arguments.log {
         emulation.log = Some(log);
     }
-    let mut signals = StopSignals::register()
-        .map_err(|error| Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}")))?;
-    let emulator =
-        Emulator::start(emulation, arguments.listen).await.map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
+    let mut signals = StopSignals::register().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
+    })?;
+    let emulator = Emulator::start(emulation, arguments.listen)
+        .await
+        .map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
     let file = arguments.endpoint.unwrap_or_else(|| {
         std::env::temp_dir().join(format!("bastion-emulator-{}.json", emulator.endpoint().address.port()))
     });
@@ -58,7 +69,10 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Prin
     let counts = emulator.sessions();
     // What still deletes its sessions gets the chance to.
     drop(tokio::time::timeout(Duration::from_secs(10), emulator.stop()).await);
-    printer.say(&format!("Sessions: {} opened, {} deleted, {} left", counts.opened, counts.deleted, counts.live));
+    printer.say(&format!(
+        "Sessions: {} opened, {} deleted, {} left",
+        counts.opened, counts.deleted, counts.live
+    ));
     Ok(match why {
         StopSignal::Interrupt => ExitStatus::Interrupted,
         StopSignal::Terminate => ExitStatus::Done,
@@ -76,7 +90,8 @@ fn write_endpoint(path: &Path, endpoint: &EmulatorEndpoint) -> Result<(), Failur
     });
     let failed = |error: std::io::Error| {
         let what = format!("writing {}: {error}", shown(path));
-        Failure::new(ExitStatus::Failed, what).hint("`--endpoint FILE` names another one; an old one may be removed")
+        Failure::new(ExitStatus::Failed, what)
+            .hint("`--endpoint FILE` names another one; an old one may be removed")
     };
     let mut file = files::create_private(path).map_err(failed)?;
     file.write_all(text.to_string().as_bytes()).map_err(failed)
@@ -95,5 +110,10 @@ pub(super) fn read_endpoint(path: &Path) -> Result<EmulatorEndpoint, Failure> {
         text.ok_or_else(|| failed(&format!("it has no `{name}`")))
     };
     let address = field("address")?.parse().map_err(|error| failed(&format!("{error}")))?;
-    Ok(EmulatorEndpoint { address, resource_manager: field("resource_manager")?, ca_pem: field("ca_pem")?, token: field("token")? })
+    Ok(EmulatorEndpoint {
+        address,
+        resource_manager: field("resource_manager")?,
+        ca_pem: field("ca_pem")?,
+        token: field("token")?,
+    })
 }

@@ -34,7 +34,11 @@ pub(super) struct Arguments {
     allow: Option<String>,
 }
 
-pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
+pub(super) async fn run(
+    arguments: Arguments,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<ExitStatus, Failure> {
     refuse("up --detach", arguments.detach)?;
     refuse("up --wait", arguments.wait.is_some())?;
     refuse("up --best-effort", arguments.best_effort)?;
@@ -45,8 +49,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Prin
     choose(&mut desired, &arguments.tunnels)?;
 
     // Before anything that would have to be cleaned up.
-    let mut signals = StopSignals::register()
-        .map_err(|error| Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}")))?;
+    let mut signals = StopSignals::register().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
+    })?;
     let azure = Azure::emulated(std::mem::take(&mut desired.emulation), settings, printer).await?;
     let (events, mut happening) = mpsc::channel(64);
     let supervisor = Supervisor::start(&desired, &azure.surroundings, &events);
@@ -85,7 +90,8 @@ fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
 fn show(desired: &Desired, event: &Event, printer: Printer) {
     let name = event.tunnel.as_str();
     let route = desired.tunnels.get(&event.tunnel).map(|tunnel| {
-        let bastion = desired.targets.get(&tunnel.target).map(|target| target.bastion.as_str()).unwrap_or_default();
+        let bastion =
+            desired.targets.get(&tunnel.target).map(|target| target.bastion.as_str()).unwrap_or_default();
         format!("{}:{} through {bastion}", tunnel.target, tunnel.port)
     });
     let route = route.unwrap_or_default();
@@ -100,7 +106,8 @@ fn show(desired: &Desired, event: &Event, printer: Printer) {
             printer.tunnel(Mark::Waiting, name, &text);
         }
         State::Blocked { next_retry, reason } => {
-            let text = format!("{} [{}]; looked at again in {}", reason.what, reason.code, seconds(*next_retry));
+            let text =
+                format!("{} [{}]; looked at again in {}", reason.what, reason.code, seconds(*next_retry));
             printer.tunnel(Mark::Blocked, name, &text);
             if let Some(hint) = &reason.hint {
                 printer.hint(hint);

@@ -102,7 +102,10 @@ impl Ledger {
                 last_try.spawn(async move { ledger.delete_once(&session).await });
             }
             // At the deadline the set is dropped, and its deletions with it.
-            drop(tokio::time::timeout_at(deadline, async { while last_try.join_next().await.is_some() {} }).await);
+            drop(
+                tokio::time::timeout_at(deadline, async { while last_try.join_next().await.is_some() {} })
+                    .await,
+            );
         }
         let (opened, deleted) = self.counts();
         opened.saturating_sub(deleted)
@@ -134,7 +137,9 @@ impl Ledger {
         if let Ok(value) = HeaderValue::from_str(user_agent) {
             request.headers_mut().insert(USER_AGENT, value);
         }
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         *request.body_mut() = Some(wire::exchange_form(destination, token).expose_secret().to_owned().into());
         Ok(request)
     }

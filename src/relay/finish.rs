@@ -46,7 +46,8 @@ impl Relay {
             return;
         }
         let mut discarded = [0; 4096];
-        let until_it_ends = async { while !matches!(self.local.read(&mut discarded).await, Ok(0) | Err(_)) {} };
+        let until_it_ends =
+            async { while !matches!(self.local.read(&mut discarded).await, Ok(0) | Err(_)) {} };
         drop(timeout(LINGER, until_it_ends).await);
     }
 

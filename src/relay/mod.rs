@@ -157,7 +157,9 @@ impl Relay {
             };
             match (self.poll_deliver(cx), self.poll_upload(cx, remote)) {
                 (Ok(down), Ok(up)) => moved |= down | up,
-                (Err(error), _) | (_, Err(error)) => return Poll::Ready(Step::Over(Outcome::LocalReset(error))),
+                (Err(error), _) | (_, Err(error)) => {
+                    return Poll::Ready(Step::Over(Outcome::LocalReset(error)));
+                }
             }
             sip = !moved && self.poll_sip(cx);
             if !moved && !sip {
@@ -234,10 +236,8 @@ impl Relay {
             used += 1;
         }
         let slices = slices.get(..used).unwrap_or_default();
-        match Pin::new(&mut self.local).poll_write_vectored(cx, slices) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            written => written,
-        }
+        let written = ready!(Pin::new(&mut self.local).poll_write_vectored(cx, slices))?;
+        Poll::Ready(if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) })
     }
 
     fn delivered(&mut self, mut written: usize) {

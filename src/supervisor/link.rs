@@ -10,9 +10,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Reason, Surroundings};
 use crate::azure::{ArmError, BastionHost, Refusal};
-use crate::carrier::{Blocked, Disposition};
 use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream, OpenOptions};
-use crate::model::{Bastion, Endpoint, Port};
+use crate::model::{Bastion, Blocked, Disposition, Endpoint, Port};
 use crate::net::HttpError;
 
 /// One bastion, and its gateway once ARM has named it.
@@ -66,24 +65,45 @@ impl Link {
         options: &OpenOptions,
     ) -> Result<GatewayStream<TlsStream<TcpStream>>, RouteError> {
         let (resolved, destination) = self.destination(endpoint, port).await?;
-        resolved.gateway.open(&destination, &*self.surroundings.tokens, options).await.map_err(RouteError::Gateway)
+        resolved
+            .gateway
+            .open(&destination, &*self.surroundings.tokens, options)
+            .await
+            .map_err(RouteError::Gateway)
     }
 
     /// Proves that a session would be granted.
-    pub(super) async fn probe(&self, endpoint: &Endpoint, port: Port, options: &OpenOptions) -> Result<(), RouteError> {
+    pub(super) async fn probe(
+        &self,
+        endpoint: &Endpoint,
+        port: Port,
+        options: &OpenOptions,
+    ) -> Result<(), RouteError> {
         let (resolved, destination) = self.destination(endpoint, port).await?;
-        resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await.map_err(RouteError::Gateway)
+        resolved
+            .gateway
+            .probe(&destination, &*self.surroundings.tokens, options)
+            .await
+            .map_err(RouteError::Gateway)
     }
 
     /// Waits until every session is deleted, at most until the deadline. Says how many are left behind.
     pub(super) async fn settle(&self, deadline: Instant) -> u64 {
-        match tokio::time::timeout_at(deadline, self.resolved.lock()).await.ok().and_then(|resolved| resolved.clone()) {
+        match tokio::time::timeout_at(deadline, self.resolved.lock())
+            .await
+            .ok()
+            .and_then(|resolved| resolved.clone())
+        {
             Some(resolved) => resolved.gateway.settle(deadline).await,
             None => 0,
         }
     }
 
-    async fn destination(&self, endpoint: &Endpoint, port: Port) -> Result<(Arc<Resolved>, Destination), RouteError> {
+    async fn destination(
+        &self,
+        endpoint: &Endpoint,
+        port: Port,
+    ) -> Result<(Arc<Resolved>, Destination), RouteError> {
         let resolved = self.resolve().await?;
         resolved.host.admits(endpoint).map_err(RouteError::Refused)?;
         let destination = Destination { bastion: self.bastion.id.clone(), endpoint: endpoint.clone(), port };
@@ -98,7 +118,8 @@ impl Link {
         let token = self.surroundings.tokens.token(false).await.map_err(RouteError::Token)?;
         let host = self.surroundings.arm.bastion(&self.bastion.id, &token).await.map_err(RouteError::Arm)?;
         let network = self.surroundings.network.clone();
-        let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.max_setups).map_err(RouteError::Client)?;
+        let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.max_setups)
+            .map_err(RouteError::Client)?;
         let resolved = Arc::new(Resolved { host, gateway });
         *slot = Some(Arc::clone(&resolved));
         Ok(resolved)
@@ -126,7 +147,9 @@ impl RouteError {
             Self::Refused(refusal) => (refusal.code(), refusal.hint()),
             Self::Client(_) => ("network", None),
             Self::Gateway(error) => (error.code(), error.hint().map(str::to_owned)),
-            Self::Slow(_) => ("gateway-slow", Some("`connect_timeout` says how long a connection may wait".to_owned())),
+            Self::Slow(_) => {
+                ("gateway-slow", Some("`connect_timeout` says how long a connection may wait".to_owned()))
+            }
         };
         Reason::of(self, code, hint)
     }

@@ -22,8 +22,8 @@ mod link;
 mod listen;
 mod tunnel;
 
-pub use link::RouteError;
 use link::Link;
+pub use link::RouteError;
 pub use listen::ListenError;
 use tunnel::Tunnel;
 
@@ -159,7 +159,10 @@ impl Supervisor {
         self.stop.accepting.cancel();
         self.stop.connections.cancel();
         let deadline = Instant::now() + DELETION;
-        drop(tokio::time::timeout_at(deadline, async { while self.tunnels.join_next().await.is_some() {} }).await);
+        drop(
+            tokio::time::timeout_at(deadline, async { while self.tunnels.join_next().await.is_some() {} })
+                .await,
+        );
         let mut settling = JoinSet::new();
         for link in self.links.into_values() {
             settling.spawn(async move { link.settle(deadline).await });

@@ -118,9 +118,13 @@ async fn answers_may_be_late_or_never_come() {
         assert!(before.elapsed() >= delay);
 
         site.emulator.inject(fault(phase, FaultAction::Silence));
-        let asked = tokio::time::timeout(Duration::from_millis(150), request(&site, phase)).await;
-        assert!(asked.is_err(), "{phase:?} answered");
-        site.entry(|e| e.fault.as_deref() == Some("Silence") && e.status.is_none()).await;
+        let mut asked = Box::pin(request(&site, phase));
+        tokio::select! {
+            answer = &mut asked => panic!("{phase:?}: {answer:?}"),
+            entry = site.entry(|e| e.fault.as_deref() == Some("Silence")) => assert_eq!(entry.status, None),
+        }
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut asked).await.is_err(), "{phase:?}");
+        drop(asked);
 
         site.emulator.inject(fault(phase, FaultAction::Drop));
         site.emulator.inject(fault(phase, FaultAction::Reset));

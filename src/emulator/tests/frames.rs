@@ -72,7 +72,8 @@ async fn g19_the_token_is_escaped_exactly_once() {
     let site = Site::start().await;
     let session = site.session(ECHO).await;
     let twice = escape(&escape(&session.websocket));
-    for segment in [session.websocket.clone(), twice, session.websocket.replace('/', "%2F")] {
+    let but = |from: char, to: &str| session.websocket.replace(from, to);
+    for segment in [session.websocket.clone(), twice, but('/', "%2F"), but('%', "%25")] {
         let path = format!("/webtunnelv2/{segment}?X-Node-Id={}", session.node);
         assert_eq!(site.upgrade(&path, &WEBSOCKET).await.0.status, 404, "{segment}");
     }

@@ -50,18 +50,24 @@ async fn the_targets_end_comes_after_all_of_its_bytes() {
 
 #[tokio::test]
 async fn an_orderly_close_is_a_fin_behind_every_byte() {
-    let (site, mut socket, mut server) = joined().await;
+    let listener = listener().await;
+    // Small, so that most bytes are still with the emulator when the client is gone.
+    socket2::SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
+    let site = Site::framed(Frames::Natural, Some(listener.local_addr().unwrap())).await;
+    let (_, mut socket) = site.dial(TCP).await;
+    let (mut server, _) = timeout(WITHIN, listener.accept()).await.unwrap().unwrap();
     // What the target says and nobody reads must not turn the FIN into a reset.
     server.write_all(&[1; 1000]).await.unwrap();
-    for _ in 0..50 {
+    for _ in 0..20 {
         socket.data(&[7; 4096]).await;
     }
     socket.close(1000).await;
+    // The stream is over before the target reads the first byte: all of them still arrive, and then the end.
+    let entry = site.entry(|e| e.kind == EntryKind::Stream).await;
+    assert_eq!(entry.bytes_up, 20 * 4096);
     let mut received = Vec::new();
     timeout(WITHIN, server.read_to_end(&mut received)).await.unwrap().unwrap();
-    assert_eq!(received.len(), 50 * 4096);
-    let entry = site.entry(|e| e.kind == EntryKind::Stream).await;
-    assert_eq!(entry.bytes_up, 50 * 4096);
+    assert_eq!(received.len(), 20 * 4096);
 }
 
 #[tokio::test]
@@ -140,6 +146,19 @@ async fn g33_deleting_a_session_closes_its_websocket() {
     assert_eq!(site.emulator.sessions().live, 1, "a close frame deletes nothing");
     site.delete(&other).await;
     assert_eq!(site.emulator.sessions().live, 0);
+}
+
+#[tokio::test]
+async fn a_session_deleted_in_the_middle_is_a_break_for_the_target() {
+    let listener = listener().await;
+    let limits = Limits { closing: Duration::from_millis(50), ..Limits::default() };
+    let site = Site::within(emulation(Some(listener.local_addr().unwrap())), limits).await;
+    let (session, _socket) = site.dial(TCP).await;
+    let (mut server, _) = timeout(WITHIN, listener.accept()).await.unwrap().unwrap();
+    site.delete(&session).await;
+    assert!(site.emulator.wait_for_sessions(|counts| counts.live == 0 && counts.streams == 0, WITHIN).await);
+    let error = timeout(WITHIN, server.read(&mut [0])).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
