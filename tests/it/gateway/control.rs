@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use bastion::carrier::{Blocked, Disposition};
+use bastion::model::{Blocked, Disposition};
 use bastion::emulator::EntryKind;
 use bastion::model::{BastionTraits, Endpoint, FaultAction, FaultPhase, ResourceId, Sku};
 use tokio::net::TcpListener;

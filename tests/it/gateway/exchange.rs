@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bastion::carrier::{Blocked, Disposition};
+use bastion::model::{Blocked, Disposition};
 use bastion::emulator::EntryKind;
 use bastion::gateway::{Destination, GatewayError};
 use bastion::model::{Endpoint, FaultAction as A, FaultPhase};

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bastion::azure::{Arm, ArmError, BastionHost, Cloud};
-use bastion::carrier::{Break, ByteStream, Closing, Disposition, Received};
+use bastion::carrier::{Break, ByteStream, Closing, Received};
 use bastion::emulator::{Emulator, EntryKind, RequestEntry, SessionCounts};
 use bastion::gateway::{
     AccessTokens, Destination, Gateway, GatewayError, GatewayStream, OpenOptions, TokenError,
 };
 use bastion::model::{
-    Bastion, BastionTraits, Cloud as CloudName, Desired, Emulation, Endpoint, Fault, FaultAction, FaultPhase,
+    Bastion, BastionTraits, Cloud as CloudName, Desired, Disposition, Emulation, Endpoint, Fault, FaultAction, FaultPhase,
     Listen, Machine, Name, Port, PortRule, ResourceId, Service, Target, Tunnel,
 };
 use bastion::net::{Network, Proxy, Trust};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bastion::carrier::Disposition;
+use bastion::model::Disposition;
 use bastion::emulator::EntryKind;
 use bastion::model::{Fault, FaultAction as A, FaultPhase};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
