@@ -173,6 +173,7 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     refuse("--profile", !profile.is_empty())?;
     refuse("--format", format.is_some())?;
     let settings = Settings::from_environment(file);
+    crate::sys::limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

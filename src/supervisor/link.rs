@@ -1,6 +1,6 @@
 //! The way through one bastion, shared by all tunnels that use it: read from ARM once, opened many times.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -14,6 +14,9 @@ use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream, OpenOpti
 use crate::model::{Bastion, Blocked, Disposition, Endpoint, Port};
 use crate::net::HttpError;
 
+/// How old an answer of ARM must be before a refusal that follows from it is looked into again.
+const REREAD: Duration = Duration::from_secs(50);
+
 /// One bastion, and its gateway once ARM has named it.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -21,12 +24,15 @@ pub(super) struct Link {
     surroundings: Surroundings,
     /// Held while ARM is asked, so that it is asked once however many wait.
     resolved: Mutex<Option<Arc<Resolved>>>,
+    /// Every gateway that ever had a session of ours.
+    gateways: std::sync::Mutex<Vec<Arc<Gateway>>>,
 }
 
 #[derive(Debug)]
 struct Resolved {
     host: BastionHost,
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
+    read: Instant,
 }
 
 /// Why there is no way through a bastion.
@@ -54,7 +60,7 @@ pub enum RouteError {
 
 impl Link {
     pub(super) fn new(bastion: Bastion, surroundings: Surroundings) -> Self {
-        Self { bastion, surroundings, resolved: Mutex::new(None) }
+        Self { bastion, surroundings, resolved: Mutex::new(None), gateways: std::sync::Mutex::default() }
     }
 
     /// Opens a stream of its own to a port behind the bastion.
@@ -89,14 +95,11 @@ impl Link {
 
     /// Waits until every session is deleted, at most until the deadline. Says how many are left behind.
     pub(super) async fn settle(&self, deadline: Instant) -> u64 {
-        match tokio::time::timeout_at(deadline, self.resolved.lock())
-            .await
-            .ok()
-            .and_then(|resolved| resolved.clone())
-        {
-            Some(resolved) => resolved.gateway.settle(deadline).await,
-            None => 0,
+        let mut left = 0;
+        for gateway in self.gateways() {
+            left += gateway.settle(deadline).await;
         }
+        left
     }
 
     async fn destination(
@@ -104,25 +107,45 @@ impl Link {
         endpoint: &Endpoint,
         port: Port,
     ) -> Result<(Arc<Resolved>, Destination), RouteError> {
-        let resolved = self.resolve().await?;
+        let mut resolved = self.resolve(None).await?;
+        if resolved.host.admits(endpoint).is_err() {
+            resolved = self.resolve(Some(REREAD)).await?;
+        }
         resolved.host.admits(endpoint).map_err(RouteError::Refused)?;
         let destination = Destination { bastion: self.bastion.id.clone(), endpoint: endpoint.clone(), port };
         Ok((resolved, destination))
     }
 
-    async fn resolve(&self) -> Result<Arc<Resolved>, RouteError> {
+    /// What ARM says of the bastion: its last answer, or a new one when that is as old as `stale`.
+    async fn resolve(&self, stale: Option<Duration>) -> Result<Arc<Resolved>, RouteError> {
         let mut slot = self.resolved.lock().await;
-        if let Some(resolved) = &*slot {
+        if let Some(resolved) = &*slot
+            && stale.is_none_or(|stale| resolved.read.elapsed() < stale)
+        {
             return Ok(Arc::clone(resolved));
         }
         let token = self.surroundings.tokens.token(false).await.map_err(RouteError::Token)?;
         let host = self.surroundings.arm.bastion(&self.bastion.id, &token).await.map_err(RouteError::Arm)?;
+        let gateway = match slot.take() {
+            Some(old) if old.host.gateway == host.gateway => Arc::clone(&old.gateway),
+            _ => self.gateway(&host)?,
+        };
+        let resolved = Arc::new(Resolved { host, gateway, read: Instant::now() });
+        *slot = Some(Arc::clone(&resolved));
+        Ok(resolved)
+    }
+
+    fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {
         let network = self.surroundings.network.clone();
         let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.max_setups)
             .map_err(RouteError::Client)?;
-        let resolved = Arc::new(Resolved { host, gateway });
-        *slot = Some(Arc::clone(&resolved));
-        Ok(resolved)
+        let gateway = Arc::new(gateway);
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gateway));
+        Ok(gateway)
+    }
+
+    fn gateways(&self) -> Vec<Arc<Gateway>> {
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
