@@ -1,6 +1,7 @@
 //! Telling the local side how it ended: an end as an end, a break as a reset, and first every byte that is owed.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -42,18 +43,28 @@ impl Relay {
 
     /// Ends the local connection as the remote ended. What the local side still sends has nowhere to go.
     async fn end(mut self) {
-        if self.local.shutdown().await.is_err() {
+        // Nobody else has it any more: the relay does not run.
+        let Some(local) = Arc::get_mut(&mut self.local) else { return };
+        if local.shutdown().await.is_err() {
             return;
         }
+        self.ended = true;
         let mut discarded = [0; 4096];
         let until_it_ends =
-            async { while !matches!(self.local.read(&mut discarded).await, Ok(0) | Err(_)) {} };
+            async { while !matches!(local.read(&mut discarded).await, Ok(0) | Err(_)) {} };
         drop(timeout(LINGER, until_it_ends).await);
     }
 
     /// Resets the local connection, after the kernel has sent what it holds.
     async fn reset(self) {
-        if let Ok(Ok(())) | Err(_) = timeout(STUCK, socket::sent(&self.local)).await
+        drop(timeout(STUCK, socket::sent(&self.local)).await);
+    }
+}
+
+impl Drop for Relay {
+    /// What was not ended in order is reset, whatever kept it from its end: a program must not take half for all.
+    fn drop(&mut self) {
+        if !self.ended
             && let Err(error) = self.local.set_zero_linger()
         {
             tracing::debug!(%error, "a broken connection could not be reset");

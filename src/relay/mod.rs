@@ -65,7 +65,10 @@ pub enum Outcome {
 /// One local connection on its way through a relay.
 #[derive(Debug)]
 pub struct Relay {
-    local: TcpStream,
+    /// Shared only with the watch for its reset, while the relay runs.
+    local: Arc<TcpStream>,
+    /// The local side was told an end; without that, it is told a reset.
+    ended: bool,
     counts: Arc<Counts>,
     /// From the remote, for the local side.
     queue: VecDeque<Bytes>,
@@ -93,7 +96,8 @@ impl Relay {
     /// Takes over an accepted connection.
     pub fn new(local: TcpStream, counts: Arc<Counts>) -> Self {
         Self {
-            local,
+            local: Arc::new(local),
+            ended: false,
             counts,
             queue: VecDeque::new(),
             queued: 0,
@@ -125,7 +129,14 @@ impl Relay {
             self.unflushed = true;
         }
         if !self.local_end_told {
-            match poll_fn(|cx| self.poll_step(cx, remote)).await {
+            // A remote that takes nothing keeps us from reading, and so from seeing a reset.
+            let local = Arc::clone(&self.local);
+            let step = tokio::select! {
+                biased;
+                step = poll_fn(|cx| self.poll_step(cx, remote)) => step,
+                () = socket::reset(&local) => Step::Over(Outcome::LocalReset(io::ErrorKind::ConnectionReset.into())),
+            };
+            match step {
                 Step::Over(outcome) => return outcome,
                 Step::LocalEnded => {}
             }
@@ -226,9 +237,7 @@ impl Relay {
         Ok(some)
     }
 
-    fn poll_write_queue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        use tokio::io::AsyncWrite as _;
-
+    fn poll_write_queue(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut slices = [io::IoSlice::new(&[]); 64];
         let mut used = 0;
         for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
@@ -236,8 +245,14 @@ impl Relay {
             used += 1;
         }
         let slices = slices.get(..used).unwrap_or_default();
-        let written = ready!(Pin::new(&mut self.local).poll_write_vectored(cx, slices))?;
-        Poll::Ready(if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) })
+        loop {
+            ready!(self.local.poll_write_ready(cx))?;
+            match self.local.try_write_vectored(slices) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
     }
 
     fn delivered(&mut self, mut written: usize) {

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
 use super::stage::{
-    ECHO, End, HTTP, OWN, PATIENCE, Stage, close, destination, drain, emulation, fault, options, pattern, receive,
-    recv, send, sending, target,
+    ECHO, End, OWN, PATIENCE, Stage, close, destination, drain, emulation, fault, options, pattern, receive, recv,
+    send, target,
 };
 
 const MIB: usize = 1 << 20;
@@ -311,18 +311,4 @@ async fn a_slow_reader_outlives_the_gateways_patience() {
     drop(local);
     stage.settled(2).await;
     tunnel.stop().await;
-}
-
-#[tokio::test]
-async fn a_page_comes_whole() {
-    let stage = Stage::faulty(vec![]).await;
-    let tunnel = stage.tunnel(HTTP).await;
-    let mut local = tunnel.connect().await;
-    local.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-    let (page, end) = timeout(PATIENCE, drain(local)).await.unwrap();
-    assert!(page.ends_with(b"</html>\n") || page.windows(7).any(|w| w == b"</html>"));
-    assert_eq!(end, End::Eof);
-    stage.settled(2).await;
-    tunnel.stop().await;
-    let _unused = sending;
 }
