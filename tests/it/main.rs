@@ -1,3 +1,11 @@
 //! One integration binary, so that the library is linked once.
+//!
+//! Modules of helpers are marked `cfg(test)`, which they are anyway: it tells clippy that they are tests.
 
 mod config;
+#[cfg(test)]
+mod env;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod process;
