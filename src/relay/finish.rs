@@ -23,22 +23,23 @@ impl Relay {
             Outcome::Broken(_) | Outcome::Stopped => false,
             Outcome::LocalReset(_) => return,
         };
-        if self.deliver_rest().await && orderly {
+        self.deliver().await;
+        if self.queue.is_empty() && orderly {
             self.end().await;
         } else {
             self.reset().await;
         }
     }
 
-    /// Whether everything that is owed was written.
-    async fn deliver_rest(&mut self) -> bool {
-        while !self.queue.is_empty() {
+    /// Writes what the local side is owed, unless it was seen before that it takes no more. What then is not counted as
+    /// delivered never will be.
+    pub async fn deliver(&mut self) {
+        while !self.queue.is_empty() && !self.stuck {
             match timeout(STUCK, poll_fn(|cx| self.poll_write_queue(cx))).await {
                 Ok(Ok(written)) => self.delivered(written),
-                Ok(Err(_)) | Err(_) => return false,
+                Ok(Err(_)) | Err(_) => self.stuck = true,
             }
         }
-        true
     }
 
     /// Ends the local connection as the remote ended. What the local side still sends has nowhere to go.

@@ -70,6 +70,8 @@ pub struct Relay {
     local: Arc<TcpStream>,
     /// The local side was told an end; without that, it is told a reset.
     ended: bool,
+    /// The local side took nothing of what it is owed at the end, for too long.
+    stuck: bool,
     counts: Arc<Counts>,
     /// From the remote, for the local side.
     queue: VecDeque<Bytes>,
@@ -101,6 +103,7 @@ impl Relay {
         Self {
             local: Arc::new(local),
             ended: false,
+            stuck: false,
             counts,
             queue: VecDeque::new(),
             queued: 0,
