@@ -329,7 +329,7 @@ async fn no_workspace() {
     exit 2
     ----- err
     error: there is no bastion.toml in WORK or in the directories above it
-    hint: `bastion up -f FILE` names one; `bastion tunnel` needs none
+    hint: `-f FILE` names one; `bastion tunnel` needs none
     "#);
     insta::assert_snapshot!(said(&["up", "-f", "elsewhere.toml"]).await, @r#"
     exit 2
@@ -340,7 +340,7 @@ async fn no_workspace() {
     exit 2
     ----- err
     error: there is no bastion.toml in WORK or in the directories above it
-    hint: `bastion up -f FILE` names one; `bastion tunnel` needs none
+    hint: `-f FILE` names one; `bastion tunnel` needs none
     "#);
 }
 
@@ -394,6 +394,12 @@ async fn names_of_tunnels() {
     exit 2
     ----- err
     error: there is no tunnel `pgae` in this workspace
+    hint: did you mean `page`?
+    "#);
+    insta::assert_snapshot!(said_of(WORKSPACE, &["up", "page", "database"]).await, @r#"
+    exit 2
+    ----- err
+    error: there is no tunnel `database` in this workspace
     hint: it has: page
     "#);
     insta::assert_snapshot!(said_of("[azure]\ncloud = \"emulator\"\n", &["up"]).await, @r#"
@@ -440,23 +446,20 @@ async fn an_emulator_that_is_not_there() {
     insta::assert_snapshot!(run("nowhere").await, @r#"
     exit 2
     ----- err
-    Azure is emulated by the process that wrote nowhere
-    error: reading nowhere (BASTION_EMULATOR): No such file or directory (os error 2)
-    hint: start `bastion emulator`: it writes the file and says how to name it
+    error: reading nowhere (BASTION_EMULATOR): there is no such file; has the emulator ended?
+    hint: start `bastion emulator`: it says what to set; without BASTION_EMULATOR, Azure is emulated in this process
     "#);
     insta::assert_snapshot!(run("nonsense").await, @r#"
     exit 2
     ----- err
-    Azure is emulated by the process that wrote nonsense
-    error: reading nonsense (BASTION_EMULATOR): expected ident at line 1 column 2
-    hint: start `bastion emulator`: it writes the file and says how to name it
+    error: reading nonsense (BASTION_EMULATOR): it is not a file that `bastion emulator` writes
+    hint: start `bastion emulator`: it says what to set; without BASTION_EMULATOR, Azure is emulated in this process
     "#);
     insta::assert_snapshot!(run("empty").await, @r#"
     exit 2
     ----- err
-    Azure is emulated by the process that wrote empty
-    error: reading empty (BASTION_EMULATOR): it has no `address`
-    hint: start `bastion emulator`: it writes the file and says how to name it
+    error: reading empty (BASTION_EMULATOR): it is not a file that `bastion emulator` writes: it has no `address`
+    hint: start `bastion emulator`: it says what to set; without BASTION_EMULATOR, Azure is emulated in this process
     "#);
 }
 
@@ -473,7 +476,6 @@ async fn wrong_proxies() {
     insta::assert_snapshot!(told, @r#"
     exit 2
     ----- err
-    Azure is emulated by the process that wrote ROOT/emulator.json
     error: HTTPS_PROXY is not of the form http://[USER:PASSWORD@]HOST[:PORT]
     "#);
     emulator.into_running().stop().await;
@@ -529,15 +531,15 @@ async fn a_port_that_is_taken() {
     exit 5
     ----- err
     Azure is emulated in this process: no account, no cost, no bytes beyond this machine
-    error: listening on 127.0.0.1:PORT: Address already in use (os error 98) [port-taken]
-    hint: another program has this port: stop it, or choose another port in `listen` (0 takes any free one)
+    error: listening on 127.0.0.1:PORT: another program listens there [port-taken]
+    hint: stop that program, or choose another local port (0 takes any free one)
     "#);
 
     let env = TestEnv::new();
     env.workspace(&WORKSPACE.replace("\"0 ->", &format!("\"{port} ->")));
     let up = env.up(&[]);
     let line = up.wait_line(|line| line.starts_with("blocked"), "a blocked tunnel").await;
-    insta::assert_snapshot!(line.replace(&port, "PORT"), @"blocked  page         listening on 127.0.0.1:PORT: Address already in use (os error 98) [port-taken]; looked at again in 60 s");
+    insta::assert_snapshot!(line.replace(&port, "PORT"), @"blocked  page         listening on 127.0.0.1:PORT: another program listens there [port-taken]; looked at again in 60 s");
     up.stop().await;
 }
 
