@@ -51,9 +51,9 @@ impl Azure {
     ) -> Result<Self, Failure> {
         match &settings.emulator {
             Some(file) => {
-                printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
                 let endpoint = super::emulator::read_endpoint(file)?;
                 let proxy = proxy(settings)?;
+                printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
                 Ok(Self { surroundings: surroundings(&endpoint, proxy, &settings.ca_files)?, emulator: None })
             }
             None => {

@@ -100,13 +100,21 @@ fn write_endpoint(path: &Path, endpoint: &EmulatorEndpoint) -> Result<(), Failur
 pub(super) fn read_endpoint(path: &Path) -> Result<EmulatorEndpoint, Failure> {
     let failed = |why: &str| {
         Failure::new(ExitStatus::Usage, format!("reading {} (BASTION_EMULATOR): {why}", path.display()))
-            .hint("start `bastion emulator`: it writes the file and says how to name it")
+            .hint("start `bastion emulator`: it says what to set; without BASTION_EMULATOR, Azure is emulated in this process")
     };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(&error.to_string()))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let gone = error.kind() == std::io::ErrorKind::NotFound;
+        failed(&if gone {
+            "there is no such file; has the emulator ended?".to_owned()
+        } else {
+            error.to_string()
+        })
+    })?;
+    let foreign = "it is not a file that `bastion emulator` writes";
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|_not_json| failed(foreign))?;
     let field = |name: &str| {
         let text = value.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
-        text.ok_or_else(|| failed(&format!("it has no `{name}`")))
+        text.ok_or_else(|| failed(&format!("{foreign}: it has no `{name}`")))
     };
     let address = field("address")?.parse().map_err(|error| failed(&format!("{error}")))?;
     Ok(EmulatorEndpoint {

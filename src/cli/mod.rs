@@ -207,12 +207,18 @@ fn unknown(words: &[OsString]) -> Failure {
         return Failure::new(ExitStatus::Usage, format!("`bastion {typed}` is not supported yet"))
             .hint("`bastion --help` lists what is");
     }
-    let near = BUILT.iter().chain(NOT_YET).map(|known| (strsim::jaro_winkler(&typed, known), known));
-    let nearest = near.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = nearest.map_or("`bastion --help` lists the commands".to_owned(), |(_, known)| {
+    let nearest = nearest(&typed, BUILT.iter().chain(NOT_YET).copied());
+    let hint = nearest.map_or("`bastion --help` lists the commands".to_owned(), |known| {
         format!("did you mean `bastion {known}`?")
     });
     Failure::new(ExitStatus::Usage, format!("there is no command `{typed}`")).hint(&hint)
+}
+
+/// The known word that is most like what was typed, when one is.
+fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.map(|known| (strsim::jaro_winkler(typed, known), known));
+    let near = scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+    near.map(|(_, known)| known)
 }
 
 impl Failure {

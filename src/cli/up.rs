@@ -7,11 +7,14 @@ use tokio::sync::mpsc;
 
 use super::azure::Azure;
 use super::settings::Settings;
-use super::{ExitStatus, Failure, refuse, stop, workspace};
+use super::{ExitStatus, Failure, nearest, refuse, stop, workspace};
 use crate::model::{Desired, Name};
 use crate::supervisor::{Event, State, Supervisor};
 use crate::sys::signal::StopSignals;
 use crate::ui::{Mark, Printer, seconds};
+
+/// More names than these are not listed.
+const LISTED: usize = 20;
 
 /// Bring tunnels up and keep them up, in the foreground
 ///
@@ -81,9 +84,14 @@ pub(super) async fn run(
 fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
     for name in named {
         if !desired.tunnels.keys().any(|tunnel| tunnel.as_str() == name) {
-            let known: Vec<&str> = desired.tunnels.keys().map(Name::as_str).collect();
+            let known = || desired.tunnels.keys().map(Name::as_str);
             let what = format!("there is no tunnel `{}` in this workspace", name.escape_debug());
-            return Err(Failure::new(ExitStatus::Usage, what).hint(&format!("it has: {}", known.join(", "))));
+            let hint = match nearest(name, known()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known().count() > LISTED => format!("it has {}", known().count()),
+                None => format!("it has: {}", known().collect::<Vec<_>>().join(", ")),
+            };
+            return Err(Failure::new(ExitStatus::Usage, what).hint(&hint));
         }
     }
     if !named.is_empty() {

@@ -282,13 +282,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
                 // Not 1000, nor 1001, which a gateway may take for an orderly end.
                 Closing::Abandoned => CloseCode::Error,
             };
+            // What an abandoned stream still holds is owed to nobody, and its session waits to be deleted.
+            let limit = match why {
+                Closing::Done => FAREWELL,
+                Closing::Abandoned => REPLY,
+            };
             let frame = CloseFrame { code, reason: "".into() };
             // An error means that the gateway closed first; then only the answer is left to send.
             self.closing = match Pin::new(&mut self.socket).start_send(Message::Close(Some(frame))) {
                 Ok(()) => CloseStep::Flushing,
                 Err(_) => CloseStep::ShuttingDown,
             };
-            self.timer.as_mut().reset(Instant::now() + FAREWELL);
+            self.timer.as_mut().reset(Instant::now() + limit);
         }
         if self.poll_farewell(cx).is_pending() {
             ready!(self.timer.as_mut().poll(cx));

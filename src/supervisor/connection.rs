@@ -61,8 +61,7 @@ impl Connection {
                 unsent = Some(bytes);
                 continue;
             }
-            self.log(&outcome, &counts);
-            return end(relay, remote, outcome).await;
+            return self.end(relay, remote, &outcome, &counts).await;
         }
     }
 
@@ -175,19 +174,31 @@ impl Connection {
             Outcome::Stopped => tracing::info!(%tunnel, connection, up, down, "stopped"),
         }
     }
-}
 
-/// Tells both sides at once how it ended.
-async fn end(relay: Relay, mut remote: Stream, outcome: Outcome) {
-    let goodbye = async {
-        match outcome {
-            // There is nobody to say goodbye to.
-            Outcome::Broken(_) => {}
-            Outcome::RemoteEnd { .. } | Outcome::LocalEnd => relay::close(&mut remote, Closing::Done).await,
-            Outcome::LocalReset(_) | Outcome::Stopped => relay::close(&mut remote, Closing::Abandoned).await,
-        }
-        // The session is deleted now, however long the local side takes.
-        drop(remote);
-    };
-    tokio::join!(goodbye, relay.finish(&outcome));
+    /// Tells both sides at once how it ended; what is written down counts every byte that was delivered.
+    async fn end(&self, mut relay: Relay, mut remote: Stream, outcome: &Outcome, counts: &Counts) {
+        let goodbye = async {
+            match outcome {
+                // There is nobody to say goodbye to.
+                Outcome::Broken(_) => {}
+                Outcome::RemoteEnd { .. } | Outcome::LocalEnd => {
+                    relay::close(&mut remote, Closing::Done).await
+                }
+                Outcome::LocalReset(_) | Outcome::Stopped => {
+                    relay::close(&mut remote, Closing::Abandoned).await;
+                }
+            }
+            // The session is deleted now, however long the local side takes.
+            drop(remote);
+        };
+        let local = async {
+            // Who stops us may not wait.
+            if !matches!(outcome, Outcome::Stopped) {
+                relay.deliver().await;
+            }
+            self.log(outcome, counts);
+            relay.finish(outcome).await;
+        };
+        tokio::join!(goodbye, local);
+    }
 }

@@ -97,23 +97,25 @@ impl ListenError {
         self.source.kind() == io::ErrorKind::AddrInUse
     }
 
-    /// Code, words and hint.
+    /// Code, words and hint. What the system calls an error is said plainly where we know what it means.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the system's list of errors is open")]
     pub(super) fn reason(&self) -> Reason {
-        let (code, hint) = match self.source.kind() {
+        let (code, what, hint) = match self.source.kind() {
             io::ErrorKind::AddrInUse => (
                 "port-taken",
-                "another program has this port: stop it, or choose another port in `listen` (0 takes any free one)",
+                "another program listens there",
+                "stop that program, or choose another local port (0 takes any free one)",
             ),
             io::ErrorKind::PermissionDenied => (
                 "port-privileged",
-                "ports below 1024 need a right that this user lacks: choose a higher one in `listen`",
+                "ports below 1024 need a right that this user lacks",
+                "choose a local port above 1023",
             ),
             io::ErrorKind::AddrNotAvailable => {
-                ("address-unknown", "this machine does not have this address: use `localhost` or 127.0.0.1")
+                ("address-unknown", "this machine does not have this address", "use `localhost` or 127.0.0.1")
             }
-            _ => ("listen", "choose another address or port in `listen`"),
+            _ => return Reason::of(self, "listen", Some("choose another local address or port".to_owned())),
         };
-        Reason::of(self, code, Some(hint.to_owned()))
+        Reason { code, what: format!("{self}: {what}"), hint: Some(hint.to_owned()) }
     }
 }
