@@ -105,7 +105,11 @@ pub(super) fn read_endpoint(path: &Path) -> Result<EmulatorEndpoint, Failure> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| {
         let gone = error.kind() == std::io::ErrorKind::NotFound;
-        failed(&if gone { "there is no such file; has the emulator ended?".to_owned() } else { error.to_string() })
+        failed(&if gone {
+            "there is no such file; has the emulator ended?".to_owned()
+        } else {
+            error.to_string()
+        })
     })?;
     let foreign = "it is not a file that `bastion emulator` writes";
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|_not_json| failed(foreign))?;

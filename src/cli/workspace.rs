@@ -70,8 +70,7 @@ fn find(home: Option<&Path>) -> Result<PathBuf, Failure> {
         }
     }
     let what = format!("there is no {FILE} in {} or in the directories above it", start.display());
-    Err(Failure::new(ExitStatus::Usage, what)
-        .hint("`-f FILE` names one; `bastion tunnel` needs none"))
+    Err(Failure::new(ExitStatus::Usage, what).hint("`-f FILE` names one; `bastion tunnel` needs none"))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the system's list of errors is open")]

@@ -51,8 +51,7 @@ impl Relay {
         }
         self.ended = true;
         let mut discarded = [0; 4096];
-        let until_it_ends =
-            async { while !matches!(local.read(&mut discarded).await, Ok(0) | Err(_)) {} };
+        let until_it_ends = async { while !matches!(local.read(&mut discarded).await, Ok(0) | Err(_)) {} };
         drop(timeout(LINGER, until_it_ends).await);
     }
 

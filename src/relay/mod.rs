@@ -196,11 +196,7 @@ impl Relay {
     }
 
     /// Takes what the remote has, as far ahead of the local side as is allowed. Says whether there was anything.
-    fn poll_receive<R: ByteStream>(
-        &mut self,
-        cx: &mut Context<'_>,
-        remote: &mut R,
-    ) -> Result<bool, Outcome> {
+    fn poll_receive<R: ByteStream>(&mut self, cx: &mut Context<'_>, remote: &mut R) -> Result<bool, Outcome> {
         let mut some = false;
         while self.below_limit() {
             match remote.poll_recv(cx) {

@@ -181,7 +181,9 @@ impl Connection {
             match outcome {
                 // There is nobody to say goodbye to.
                 Outcome::Broken(_) => {}
-                Outcome::RemoteEnd { .. } | Outcome::LocalEnd => relay::close(&mut remote, Closing::Done).await,
+                Outcome::RemoteEnd { .. } | Outcome::LocalEnd => {
+                    relay::close(&mut remote, Closing::Done).await
+                }
                 Outcome::LocalReset(_) | Outcome::Stopped => {
                     relay::close(&mut remote, Closing::Abandoned).await;
                 }

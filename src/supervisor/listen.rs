@@ -111,11 +111,9 @@ impl ListenError {
                 "ports below 1024 need a right that this user lacks",
                 "choose a local port above 1023",
             ),
-            io::ErrorKind::AddrNotAvailable => (
-                "address-unknown",
-                "this machine does not have this address",
-                "use `localhost` or 127.0.0.1",
-            ),
+            io::ErrorKind::AddrNotAvailable => {
+                ("address-unknown", "this machine does not have this address", "use `localhost` or 127.0.0.1")
+            }
             _ => return Reason::of(self, "listen", Some("choose another local address or port".to_owned())),
         };
         Reason { code, what: format!("{self}: {what}"), hint: Some(hint.to_owned()) }

@@ -57,7 +57,8 @@ fn told(said: &str) -> String {
     let lines = lines.map(|line| line.split_once('Z').map_or(line, |(_time, rest)| rest.trim_start()));
     let mut text = lines.collect::<Vec<_>>().join("\n");
     while let Some((before, after)) = text.split_once("bst-") {
-        let rest = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':'));
+        let rest =
+            after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':'));
         text = format!("{before}GATEWAY {}", rest.trim_start());
     }
     text

@@ -8,7 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
-use super::stage::{ECHO, End, OWN, PATIENCE, Running, Stage, always, drain, emulation, fault, pattern, sending, target};
+use super::stage::{
+    ECHO, End, OWN, PATIENCE, Running, Stage, always, drain, emulation, fault, pattern, sending, target,
+};
 
 /// Live connections that have said something through the tunnel.
 async fn live(tunnel: &Running, number: usize) -> Vec<tokio::net::TcpStream> {
@@ -33,7 +35,8 @@ async fn a_session_is_deleted_at_its_own_node_after_its_websocket() {
     stage.settled(3).await;
     for entry in stage.entries(EntryKind::Delete) {
         assert_eq!(entry.status, Some(204));
-        let granted = stage.entries(EntryKind::Token).into_iter().find(|e| e.session == entry.session).unwrap();
+        let granted =
+            stage.entries(EntryKind::Token).into_iter().find(|e| e.session == entry.session).unwrap();
         assert_eq!(entry.node, granted.node);
         let header = entry.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-node-id")).cloned();
         assert_eq!(header.map(|(_, value)| value), granted.node);
@@ -68,7 +71,11 @@ async fn a_failed_deletion_is_tried_once_more_and_again_at_the_exit() {
         stage.settled(1).await;
         assert_eq!(stage.entries(EntryKind::Delete).len(), 2, "{action:?}");
 
-        let stage = Stage::faulty(vec![fault(FaultPhase::Delete, action.clone()), fault(FaultPhase::Delete, action.clone())]).await;
+        let stage = Stage::faulty(vec![
+            fault(FaultPhase::Delete, action.clone()),
+            fault(FaultPhase::Delete, action.clone()),
+        ])
+        .await;
         let gateway = stage.gateway().await;
         drop(stage.open(&gateway, ECHO).await.unwrap());
         stage.seen(EntryKind::Delete, 2).await;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use bastion::model::{Blocked, Disposition};
 use bastion::emulator::EntryKind;
 use bastion::model::{BastionTraits, Endpoint, FaultAction, FaultPhase, ResourceId, Sku};
+use bastion::model::{Blocked, Disposition};
 use tokio::net::TcpListener;
 
 use super::stage::{ADDRESS, HTTP, Stage, always, bastion_id, emulation, fault, machine_id, reason};
@@ -59,7 +59,10 @@ async fn what_cannot_work_is_refused_before_the_gateway_is_asked() {
         assert!(blocked, "{state:?}");
         assert_eq!(reason.code, code);
         assert!(reason.what.contains(words), "{}", reason.what);
-        assert!(reason.hint.as_ref().is_some_and(|hint| hint.contains("az network bastion update")), "{reason:?}");
+        assert!(
+            reason.hint.as_ref().is_some_and(|hint| hint.contains("az network bastion update")),
+            "{reason:?}"
+        );
         assert!(stage.entries(EntryKind::Token).is_empty(), "{code}: the gateway was asked all the same");
     }
 }
@@ -123,7 +126,9 @@ async fn arm_failures_keep_arms_words_and_say_what_they_mean() {
         let text = error.to_string();
         assert!(text.contains(&format!("HTTP {status}")) && text.contains(words), "{text}");
     }
-    for action in [FaultAction::PlainStatus(403), FaultAction::EmptyStatus(403), FaultAction::PlainStatus(502)] {
+    for action in
+        [FaultAction::PlainStatus(403), FaultAction::EmptyStatus(403), FaultAction::PlainStatus(502)]
+    {
         let stage = Stage::faulty(vec![fault(FaultPhase::Arm, action)]).await;
         let text = stage.read().await.unwrap_err().to_string();
         assert!(text.contains("HTTP 403") || text.contains("HTTP 502"), "{text}");

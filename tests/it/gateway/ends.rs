@@ -74,7 +74,11 @@ async fn crooked_frames_are_a_break() {
     for action in [A::ReservedBit, A::Masked, A::UnknownOpcode] {
         for after in [0, 1, 65_536] {
             let (seen, end, _stage) = struck(&action, after, &bytes).await;
-            assert!(seen == bytes[..after] && end == End::Reset, "{action:?} after {after}: {} bytes", seen.len());
+            assert!(
+                seen == bytes[..after] && end == End::Reset,
+                "{action:?} after {after}: {} bytes",
+                seen.len()
+            );
         }
     }
 }

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use bastion::model::{Blocked, Disposition};
 use bastion::emulator::EntryKind;
 use bastion::gateway::{Destination, GatewayError};
+use bastion::model::{Blocked, Disposition};
 use bastion::model::{Endpoint, FaultAction as A, FaultPhase};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
 use super::stage::{
-    ADDRESS, ECHO, End, HTTP, PATIENCE, Stage, Tokens, always, destination, drain, emulation, fault, id, options,
+    ADDRESS, ECHO, End, HTTP, PATIENCE, Stage, Tokens, always, destination, drain, emulation, fault, id,
+    options,
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -141,7 +142,8 @@ async fn a_redirect_is_not_followed_and_nobody_else_hears_of_it() {
     let stranger = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let elsewhere = format!("https://localhost:{}/api/tokens", stranger.local_addr().unwrap().port());
     for status in [301, 302, 303, 307, 308] {
-        let stage = Stage::faulty(vec![fault(FaultPhase::Token, A::Redirect(status, elsewhere.clone()))]).await;
+        let stage =
+            Stage::faulty(vec![fault(FaultPhase::Token, A::Redirect(status, elsewhere.clone()))]).await;
         let gateway = stage.gateway().await;
         let error = gateway.probe(&destination(HTTP), &*stage.tokens, &options()).await.unwrap_err();
         assert_eq!(error.code(), "gateway-redirect");

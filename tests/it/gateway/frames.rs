@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
 use super::stage::{
-    ECHO, End, OWN, PATIENCE, Stage, close, destination, drain, emulation, fault, options, pattern, receive, recv,
-    send, target,
+    ECHO, End, OWN, PATIENCE, Stage, close, destination, drain, emulation, fault, options, pattern, receive,
+    recv, send, target,
 };
 
 const MIB: usize = 1 << 20;
@@ -102,12 +102,11 @@ async fn text_is_bytes() {
 
 #[tokio::test]
 async fn crooked_frames_are_told_as_what_they_are() {
-    for (action, words) in [
-        (A::ReservedBit, "reserved bits"),
-        (A::Masked, "masked frame"),
-        (A::UnknownOpcode, "unknown type"),
-    ] {
-        let stage = Stage::faulty(vec![Fault { after: 4, ..fault(FaultPhase::Stream, action.clone()) }]).await;
+    for (action, words) in
+        [(A::ReservedBit, "reserved bits"), (A::Masked, "masked frame"), (A::UnknownOpcode, "unknown type")]
+    {
+        let stage =
+            Stage::faulty(vec![Fault { after: 4, ..fault(FaultPhase::Stream, action.clone()) }]).await;
         let gateway = stage.gateway().await;
         let mut stream = stage.open(&gateway, ECHO).await.unwrap();
         send(&mut stream, b"12345678").await;

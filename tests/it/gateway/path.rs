@@ -8,7 +8,7 @@ use bastion::net::{Proxy, Trust};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use super::stage::{ECHO, Stage, close, emulation, recv, reason, send, target};
+use super::stage::{ECHO, Stage, close, emulation, reason, recv, send, target};
 use bastion::model::Endpoint;
 
 type Asked = Arc<Mutex<Vec<String>>>;
@@ -35,10 +35,14 @@ async fn connect(stream: TcpStream, credentials: &str, heads: Asked) -> std::io:
     }
     heads.lock().unwrap().push(head.clone());
     let authorized = head.lines().any(|line| {
-        line.split_once(": ").is_some_and(|(name, value)| name.eq_ignore_ascii_case("proxy-authorization") && value == credentials)
+        line.split_once(": ").is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case("proxy-authorization") && value == credentials
+        })
     });
     if !authorized {
-        return stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n").await;
+        return stream
+            .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n")
+            .await;
     }
     let to = head.split(' ').nth(1).unwrap_or_default();
     let port = to.rsplit(':').next().unwrap_or_default();
@@ -104,7 +108,10 @@ async fn a_proxy_that_wants_credentials_is_told_so_and_shows_none() {
     // The WebSocket's way says the same.
     let dial = stage.network.connect_tls("bst.localhost", 443, super::stage::PATIENCE).await.unwrap_err();
     let text = chain(&dial);
-    assert!(text.contains("it answered HTTP 407: it wants a user name and a password in HTTPS_PROXY"), "{text}");
+    assert!(
+        text.contains("it answered HTTP 407: it wants a user name and a password in HTTPS_PROXY"),
+        "{text}"
+    );
     assert!(!text.contains("wrong-secret") && !format!("{dial:?}").contains("wrong-secret"), "{text}");
     assert!(stage.emulator.log().entries().is_empty());
 }
@@ -132,7 +139,8 @@ async fn an_authority_given_once_is_believed_by_rest_and_websocket() {
 async fn a_certificate_of_someone_elses_is_refused_before_anything_is_sent() {
     let other = Emulator::start(emulation(None, vec![]), "127.0.0.1:0".parse().unwrap()).await.unwrap();
     for trust in [Trust::System(vec![]), Trust::Only(other.endpoint().ca_pem, vec![])] {
-        let emulator = Emulator::start(emulation(None, vec![]), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let emulator =
+            Emulator::start(emulation(None, vec![]), "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let stage = Stage::believing(emulator, &trust, None);
         let state = stage.refusal(Endpoint::Address(super::stage::ADDRESS)).await;
         let (_, why) = reason(&state);

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bastion::model::Disposition;
 use bastion::emulator::EntryKind;
+use bastion::model::Disposition;
 use bastion::model::{Fault, FaultAction as A, FaultPhase};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -26,7 +26,8 @@ async fn an_upgrade_offers_nothing_and_says_who_asks() {
     stage.settled(1).await;
     let upgrade = stage.entries(EntryKind::Upgrade).remove(0);
     let names: Vec<String> = upgrade.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
-    let expected = ["host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version", "user-agent"];
+    let expected =
+        ["host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version", "user-agent"];
     assert_eq!(names, expected);
     let agent = upgrade.headers.iter().find(|(name, _)| name == "User-Agent").map(|(_, v)| v.as_str());
     assert_eq!(agent, Some("bastion/test (tunnel one)"));
@@ -48,7 +49,10 @@ async fn what_is_no_upgrade_is_refused_and_its_session_deleted() {
         let stage = Stage::faulty(vec![times(action.clone(), 1)]).await;
         let gateway = stage.gateway().await;
         let error = stage.open(&gateway, ECHO).await.err().unwrap();
-        let text = format!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default());
+        let text = format!(
+            "{error}: {}",
+            std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
+        );
         assert!(text.contains(words), "{action:?}: {text}");
         assert_eq!((error.code(), error.disposition()), (code, Disposition::Retry), "{action:?}");
         stage.settled(1).await;
@@ -114,7 +118,9 @@ async fn an_http_answer_where_a_frame_belongs_is_told_as_what_it_is() {
 }
 
 /// A target that takes so many bytes, remembers what each of its connections sent, and ends.
-async fn listening(size: usize) -> (std::net::SocketAddr, tokio::task::JoinSet<()>, Arc<Mutex<Vec<Vec<u8>>>>) {
+async fn listening(
+    size: usize,
+) -> (std::net::SocketAddr, tokio::task::JoinSet<()>, Arc<Mutex<Vec<Vec<u8>>>>) {
     let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
     let notes = Arc::clone(&heard);
     let (address, tasks) = target(move |mut stream| {
@@ -187,7 +193,8 @@ async fn more_than_64_kib_is_not_sent_again() {
     let bytes = pattern(64 * 1024 + 1);
     for piece in bytes.chunks(4096) {
         // The page may break the connection while there still is something to send.
-        let ready = std::future::poll_fn(|cx| bastion::carrier::ByteStream::poll_ready(&mut stream, cx)).await;
+        let ready =
+            std::future::poll_fn(|cx| bastion::carrier::ByteStream::poll_ready(&mut stream, cx)).await;
         if ready.is_ok() {
             drop(bastion::carrier::ByteStream::send(&mut stream, piece.to_vec().into()));
         }
