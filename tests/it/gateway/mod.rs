@@ -8,6 +8,7 @@ mod ends;
 mod exchange;
 mod frames;
 mod path;
+mod patience;
 mod sessions;
 mod stage;
 mod upgrade;
