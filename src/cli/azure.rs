@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -107,9 +107,4 @@ fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
 pub(super) fn no_sign_in_yet() -> Failure {
     Failure::new(ExitStatus::Usage, "signing in to Azure is not supported yet")
         .hint("`--cloud emulator` runs the same tunnel against the embedded emulator")
-}
-
-/// A path for messages.
-pub(super) fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

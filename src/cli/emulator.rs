@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::azure::shown;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, workspace};
 use crate::emulator::Emulator;
@@ -63,7 +62,7 @@ pub(super) async fn run(
     write_endpoint(&file, &emulator.endpoint())?;
     printer.say(&format!("The emulator is ready on {}", emulator.endpoint().address));
     printer.say("From another terminal, tunnels use it with:");
-    printer.data(&format!("export BASTION_EMULATOR={}", shown(&file)));
+    printer.data(&format!("export BASTION_EMULATOR={}", file.display()));
     let why = signals.next().await;
     drop(std::fs::remove_file(&file));
     let counts = emulator.sessions();
@@ -89,7 +88,7 @@ fn write_endpoint(path: &Path, endpoint: &EmulatorEndpoint) -> Result<(), Failur
         "token": endpoint.token,
     });
     let failed = |error: std::io::Error| {
-        let what = format!("writing {}: {error}", shown(path));
+        let what = format!("writing {}: {error}", path.display());
         Failure::new(ExitStatus::Failed, what)
             .hint("`--endpoint FILE` names another one; an old one may be removed")
     };
@@ -100,7 +99,7 @@ fn write_endpoint(path: &Path, endpoint: &EmulatorEndpoint) -> Result<(), Failur
 /// Reads how to reach a running emulator.
 pub(super) fn read_endpoint(path: &Path) -> Result<EmulatorEndpoint, Failure> {
     let failed = |why: &str| {
-        Failure::new(ExitStatus::Usage, format!("reading {} (BASTION_EMULATOR): {why}", shown(path)))
+        Failure::new(ExitStatus::Usage, format!("reading {} (BASTION_EMULATOR): {why}", path.display()))
             .hint("start `bastion emulator`: it says what to set; without BASTION_EMULATOR, Azure is emulated in this process")
     };
     let text = std::fs::read_to_string(path).map_err(|error| {

@@ -1,5 +1,7 @@
 //! `bastion up`: the declared tunnels, up and kept up, in the foreground.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use tokio::sync::mpsc;
 
@@ -58,10 +60,17 @@ pub(super) async fn run(
     let azure = Azure::emulated(std::mem::take(&mut desired.emulation), settings, printer).await?;
     let (events, mut happening) = mpsc::channel(64);
     let supervisor = Supervisor::start(&desired, &azure.surroundings, &events);
+    let mut waiting: BTreeSet<&Name> = desired.tunnels.keys().collect();
     let why = loop {
         tokio::select! {
             why = signals.next() => break why,
-            Some(event) = happening.recv() => show(&desired, &event, printer),
+            Some(event) = happening.recv() => {
+                show(&desired, &event, printer);
+                let ready = matches!(event.state, State::Ready { .. });
+                if ready && waiting.remove(&event.tunnel) && waiting.is_empty() {
+                    printer.say("Everything is ready; Ctrl-C stops it");
+                }
+            }
         }
     };
     // Tunnels that are about to tell something must not wait for a reader.

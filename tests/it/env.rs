@@ -69,6 +69,16 @@ impl TestEnv {
         std::fs::write(self.path("bastion.toml"), text).unwrap();
     }
 
+    /// Writes a `bastion.toml` with one tunnel that is named like its target: to `port`, where this server answers.
+    /// `emulator` is more of the table of that name.
+    pub(crate) fn forward(&self, name: &str, port: u16, server: SocketAddr, emulator: &str) {
+        self.workspace(&format!(
+            "[azure]\ncloud = \"emulator\"\n[bastions.hub]\n[targets]\n{name} = {{ vm = \"vm-{name}\" }}\n\
+             [tunnels.{name}]\nlisten = 0\nport = {port}\n[emulator]\nlog = \"{LOG}\"\n{emulator}\n\
+             [emulator.targets]\n{name} = {{ {port} = \"{server}\" }}\n"
+        ));
+    }
+
     /// A command with nothing in its environment but PATH, HOME and TMPDIR, in the workspace's directory.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
@@ -141,6 +151,20 @@ impl TestEnv {
             deleted: of("delete", 204).count(),
             violations: violations.map(ToString::to_string).collect(),
         }
+    }
+
+    /// How many streams there were at once, at most.
+    pub(crate) fn most_streams_at_once(&self) -> usize {
+        let (mut now, mut most) = (0_usize, 0);
+        for request in self.requests() {
+            if request["kind"] == "upgrade" && request["status"] == 101 {
+                now += 1;
+            } else if request["kind"] == "stream" {
+                now -= 1;
+            }
+            most = most.max(now);
+        }
+        most
     }
 
     /// Waits until the log satisfies a condition, and gives back the value that the condition found in it.

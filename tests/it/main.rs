@@ -14,4 +14,14 @@ mod gateway;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod pattern;
+#[cfg(test)]
 mod process;
+#[cfg(all(test, unix))]
+mod programs;
+#[cfg(test)]
+mod server;
+#[cfg(all(test, unix))]
+mod stopping;
+#[cfg(test)]
+mod streams;

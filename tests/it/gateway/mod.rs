@@ -9,6 +9,7 @@ mod exchange;
 mod frames;
 mod path;
 mod patience;
+mod raw;
 mod sessions;
 mod stage;
 mod upgrade;

@@ -1,0 +1,124 @@
+//! Signals: what `up` says, what local programs see, and that no session is left behind.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::env::{Running, TestEnv, check_no_token};
+use crate::process::PATIENCE;
+use crate::server::Server;
+
+/// Three connections that have carried something each.
+async fn live(up: &Running) -> Vec<TcpStream> {
+    let address = up.address("echo").await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"x").await.unwrap();
+        assert_eq!(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap(), b'x');
+        streams.push(stream);
+    }
+    streams
+}
+
+async fn room() -> (TestEnv, Server, Running) {
+    let env = TestEnv::new();
+    let server = Server::echo().await;
+    env.forward("echo", 7, server.address, "");
+    let up = env.up(&["-vv"]);
+    (env, server, up)
+}
+
+async fn stopping(up: &Running) -> String {
+    up.wait_line(|line| line.starts_with("Stopping: "), "that it stops").await
+}
+
+fn check_end(env: &TestEnv, said: &str) {
+    assert!(said.contains("Stopped; every session is deleted"), "{said}");
+    assert_eq!(env.check_sessions().opened, 4);
+    check_no_token(said);
+}
+
+#[tokio::test]
+async fn an_interrupt_gives_live_connections_their_time_and_ends_with_130() {
+    let (env, _server, up) = room().await;
+    let streams = live(&up).await;
+    let begun = Instant::now();
+    up.interrupt();
+    let line = stopping(&up).await;
+    assert!(line.contains("3 of `echo`") && line.contains("5 s"), "{line}");
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 130, "{said}");
+    assert!(begun.elapsed() >= Duration::from_secs(5), "they did not get their time");
+    for mut stream in streams {
+        // Cut off, not ended: the local program must not take this for the whole answer.
+        let end = timeout(PATIENCE, stream.read(&mut [0])).await.unwrap();
+        assert!(end.is_err(), "the local program was told a proper end");
+    }
+    check_end(&env, &said);
+}
+
+#[tokio::test]
+async fn connections_go_on_while_it_stops_and_it_waits_no_longer_than_for_the_last() {
+    let (env, _server, up) = room().await;
+    let mut streams = live(&up).await;
+    let begun = Instant::now();
+    up.interrupt();
+    stopping(&up).await;
+    for stream in &mut streams {
+        stream.write_all(b"y").await.unwrap();
+        assert_eq!(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap(), b'y');
+    }
+    for mut stream in streams {
+        stream.shutdown().await.unwrap();
+        assert_eq!(timeout(PATIENCE, stream.read(&mut [0])).await.unwrap().unwrap(), 0);
+    }
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 130, "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it waited for nobody");
+    check_end(&env, &said);
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let (env, _server, up) = room().await;
+    let streams = live(&up).await;
+    let begun = Instant::now();
+    up.interrupt();
+    stopping(&up).await;
+    up.interrupt();
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 130, "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
+    drop(streams);
+    check_end(&env, &said);
+}
+
+#[tokio::test]
+async fn sigterm_stops_and_is_no_failure() {
+    let (env, _server, up) = room().await;
+    let streams = live(&up).await;
+    up.terminate();
+    stopping(&up).await;
+    drop(streams);
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 0, "{said}");
+    check_end(&env, &said);
+}
+
+#[tokio::test]
+async fn an_interrupt_before_anything_is_ready_ends_as_well() {
+    let env = TestEnv::new();
+    let server = Server::echo().await;
+    env.forward("echo", 7, server.address, "setup_delay = \"2s\"");
+    let up = env.up(&[]);
+    up.wait_line(|line| line.starts_with("Azure is emulated"), "the emulator").await;
+    // The token exchange is under way; its session has to be deleted though nobody wants it any more.
+    up.interrupt();
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 130, "{said}");
+    let sessions = env.sessions();
+    assert_eq!((sessions.opened, &sessions.violations), (sessions.deleted, &vec![]), "{said}");
+}

@@ -1,0 +1,169 @@
+//! Many connections, and every way in which the gateway cuts bytes into messages: byte for byte, both ways.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::env::TestEnv;
+use crate::pattern::{self, Check};
+use crate::process::PATIENCE;
+use crate::server::Server;
+
+/// How long a whole transfer may take, other tests beside it.
+const LONG: Duration = Duration::from_secs(120);
+
+/// Sends the pattern and reads it back at the same time, then says goodbye and sees the end.
+async fn echo(mut stream: TcpStream, len: u64) {
+    let (mut from, mut to) = stream.split();
+    let send = async {
+        let mut at = 0;
+        while at < len {
+            let part = usize::try_from((len - at).min(100_003)).unwrap();
+            to.write_all(&pattern::bytes(at, part)).await.unwrap();
+            at += part as u64;
+        }
+    };
+    let receive = async {
+        let mut check = Check::default();
+        let mut buffer = vec![0; 1 << 16];
+        while check.len() < len {
+            let read = from.read(&mut buffer).await.unwrap();
+            assert_ne!(read, 0, "the end came after {} of {len} bytes", check.len());
+            check.feed(&buffer[..read]);
+        }
+        assert_eq!(check.len(), len);
+    };
+    timeout(LONG, async { tokio::join!(send, receive) }).await.unwrap();
+    to.shutdown().await.unwrap();
+    assert_eq!(timeout(PATIENCE, from.read(&mut [0])).await.unwrap().unwrap(), 0, "more than was sent");
+}
+
+/// Asks for so many bytes and reads until the end.
+async fn download(mut stream: TcpStream, len: u64) {
+    stream.write_all(format!("{len}\n").as_bytes()).await.unwrap();
+    let mut check = Check::default();
+    let mut buffer = vec![0; 1 << 16];
+    let all = async {
+        while let read @ 1.. = stream.read(&mut buffer).await.unwrap() {
+            check.feed(&buffer[..read]);
+        }
+    };
+    timeout(LONG, all).await.unwrap();
+    assert_eq!(check.len(), len, "the end came early");
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn sixty_connections_at_once_carry_a_mebibyte_each_way() {
+    const CONNECTIONS: usize = 60;
+    let env = TestEnv::new();
+    let server = Server::echo().await;
+    env.forward("echo", 7, server.address, "");
+    let up = env.up(&["-vv"]);
+    let addresses = up.addresses("echo").await;
+    let all = Arc::new(Barrier::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let (address, all) = (addresses[number % addresses.len()], Arc::clone(&all));
+        connections.spawn(async move {
+            let mut stream = connect(address).await;
+            // All the way to the server and back, before anyone goes on.
+            stream.write_all(b"?").await.unwrap();
+            assert_eq!(timeout(LONG, stream.read_u8()).await.unwrap().unwrap(), b'?');
+            timeout(LONG, all.wait()).await.unwrap();
+            echo(stream, 1 << 20).await;
+        });
+    }
+    drop(connections.join_all().await);
+    env.finish(up).await;
+    assert_eq!(env.most_streams_at_once(), CONNECTIONS);
+    assert_eq!(env.sessions().opened, CONNECTIONS + 1, "one each, and one for the proof that the path works");
+}
+
+#[tokio::test]
+async fn a_thousand_short_connections_ten_at_a_time_never_fail() {
+    const EACH: usize = 100;
+    let env = TestEnv::new();
+    let server = Server::echo().await;
+    env.forward("echo", 7, server.address, "");
+    let up = env.up(&[]);
+    let address = up.address("echo").await;
+    let mut workers = JoinSet::new();
+    for worker in 0..10 {
+        workers.spawn(async move {
+            for number in 0..EACH {
+                let line = format!("line {number} of {worker}\n");
+                let mut stream = connect(address).await;
+                stream.write_all(line.as_bytes()).await.unwrap();
+                let mut answer = vec![0; line.len()];
+                timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+                assert_eq!(answer, line.as_bytes());
+                // Every other one says goodbye first and waits for the end; the rest just go.
+                if number % 2 == 0 {
+                    stream.shutdown().await.unwrap();
+                    assert_eq!(timeout(PATIENCE, stream.read(&mut [0])).await.unwrap().unwrap(), 0);
+                }
+            }
+        });
+    }
+    drop(timeout(LONG, workers.join_all()).await.unwrap());
+    let said = env.finish(up).await;
+    assert_eq!(env.sessions().opened, 10 * EACH + 1);
+    assert!(!said.contains("WARN") && !said.contains("ERROR") && !said.contains("waiting"), "{said}");
+}
+
+/// The gateway cuts its bytes like this; everything arrives all the same, down alone and both ways at once.
+async fn framed(frames: &str, len: u64) {
+    for echoing in [false, true] {
+        let env = TestEnv::new();
+        let server = if echoing { Server::echo().await } else { Server::bytes().await };
+        env.forward("framed", 9000, server.address, &format!("frames = \"{frames}\""));
+        let up = env.up(&[]);
+        let stream = connect(up.address("framed").await).await;
+        if echoing {
+            echo(stream, len).await;
+        } else {
+            download(stream, len).await;
+        }
+        env.finish(up).await;
+    }
+}
+
+#[tokio::test]
+async fn frames_of_one_byte_lose_nothing() {
+    framed("1 B", 256 << 10).await;
+}
+
+#[tokio::test]
+async fn frames_of_64_kib_lose_nothing() {
+    framed("64 KiB", 8 << 20).await;
+}
+
+#[tokio::test]
+async fn frames_of_1_mib_lose_nothing() {
+    framed("1 MiB", 8 << 20).await;
+}
+
+#[tokio::test]
+async fn frames_of_16_mib_lose_nothing() {
+    framed("16 MiB", 24 << 20).await;
+}
+
+#[tokio::test]
+async fn natural_frames_lose_nothing() {
+    framed("natural", 8 << 20).await;
+}
+
+#[tokio::test]
+async fn fragments_with_pings_between_lose_nothing() {
+    framed("fragments", 8 << 20).await;
+}
