@@ -85,12 +85,13 @@ async fn up_from_start_to_stop() {
     let env = TestEnv::new();
     env.workspace(WORKSPACE);
     let up = env.up(&[]);
-    up.address("page").await;
+    up.wait_line(|line| line.starts_with("Everything is ready"), "all of it").await;
     let told = up.stop().await;
     insta::with_settings!({filters => vec![(r"(127\.0\.0\.1|\[::1\]):\d+", "$1:PORT")]}, {
         insta::assert_snapshot!(told, @r#"
         Azure is emulated in this process: no account, no cost, no bytes beyond this machine
         ready    page         127.0.0.1:PORT, [::1]:PORT -> web:80 through hub
+        Everything is ready; Ctrl-C stops it
         Stopped; every session is deleted
         "#);
     });
