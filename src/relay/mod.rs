@@ -28,9 +28,9 @@ const AHEAD: usize = 256 * 1024;
 /// How many messages are read ahead: tiny ones weigh more than their bytes.
 const AHEAD_MESSAGES: usize = 1024;
 /// While the local side is stuck, this much more is taken this often: a gateway gives a client up that takes nothing
-/// for 20 s, and the kernels on the way pass on only that some room was made when it is a good part of their buffers.
-/// Pings that stand behind data are answered by it, too …
-const SIP: (usize, Duration) = (128 * 1024, Duration::from_secs(2));
+/// for 20 s, and the kernels on the way pass on that room was made only when it is a good part of their buffers (a third
+/// of the sender's, which may have 4 MiB). Pings that stand behind data are answered by it, too …
+const SIP: (usize, Duration) = (256 * 1024, Duration::from_secs(2));
 /// … up to this much; then the gateway is left to its own limits.
 const AHEAD_AT_MOST: usize = 2 << 20;
 /// After the local side has finished sending, how long the remote may be silent before we end.

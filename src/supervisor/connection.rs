@@ -120,18 +120,18 @@ impl Connection {
                     return Err(last.unwrap_or(RouteError::Slow(tunnel.declared.connect_timeout)));
                 }
             };
-            let next =
-                Instant::now() + backoff.next(rand::random()).max(error.retry_after().unwrap_or_default());
-            if error.is_blocked() || next >= deadline {
+            if error.is_blocked() {
                 return Err(error);
             }
+            let pause = backoff.next(rand::random()).max(error.retry_after().unwrap_or_default());
             let reason = error.reason();
             tracing::info!(
                 tunnel = %tunnel.name, connection = self.number, code = reason.code,
                 "{}; held, trying again", reason.what
             );
             last = Some(error);
-            sleep_until(next).await;
+            // It is held to the end of its time: something else may bring the path back before our next try would.
+            sleep_until(deadline.min(Instant::now() + pause)).await;
         }
     }
 

@@ -8,6 +8,8 @@ mod ends;
 mod exchange;
 mod frames;
 mod path;
+mod patience;
+mod raw;
 mod sessions;
 mod stage;
 mod upgrade;

@@ -58,7 +58,8 @@ pub(super) struct Tokens {
 pub(super) struct Running {
     pub(super) supervisor: Supervisor,
     pub(super) address: SocketAddr,
-    pub(super) events: mpsc::Receiver<Event>,
+    /// Nobody reads them, and nobody waits for that: a tunnel says few.
+    _events: mpsc::Receiver<Event>,
 }
 
 /// How a local program saw its connection end.
@@ -159,7 +160,7 @@ impl Stage {
         let supervisor = Supervisor::start(desired, &self.surroundings(), &sender);
         let event = timeout(PATIENCE, events.recv()).await.expect("an event in time").unwrap();
         let State::Ready { addresses } = &event.state else { panic!("not ready: {event:?}") };
-        Running { supervisor, address: addresses[0], events }
+        Running { supervisor, address: addresses[0], _events: events }
     }
 
     /// The first thing that a tunnel has to say that does not become ready.

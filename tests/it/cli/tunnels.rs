@@ -1,0 +1,98 @@
+//! What is said of tunnels from their start to their end.
+
+use tokio::net::TcpListener;
+
+use super::{TUNNEL, WORKSPACE, said, words};
+use crate::env::TestEnv;
+
+#[tokio::test]
+async fn one_tunnel_until_its_time_is_up() {
+    let env = TestEnv::new();
+    let output = env.run(&[TUNNEL, &["--timeout", "1"]].concat()).await;
+    let told = words(&env, &output);
+    let port = told.lines().find_map(|line| line.strip_prefix("Tunnel is ready, connect on port ")).unwrap();
+    assert!(port.parse::<u16>().is_ok_and(|port| port != 0), "{told}");
+    insta::assert_snapshot!(told.replace(port, "PORT"), @r#"
+    exit 0
+    ----- err
+    Azure is emulated in this process: no account, no cost, no bytes beyond this machine
+    Tunnel is ready, connect on port PORT
+    Ctrl + C to close
+    Stopped; every session is deleted
+    "#);
+}
+
+#[tokio::test]
+async fn one_tunnel_that_cannot_be() {
+    insta::assert_snapshot!(said(&["tunnel", "--name", "hub", "-g", "rg", "--resource-port", "80", "--target-ip-address", "10.0.0.4"]).await, @r#"
+    exit 2
+    ----- err
+    error: signing in to Azure is not supported yet
+    hint: `--cloud emulator` runs the same tunnel against the embedded emulator
+    "#);
+    let mut wrong = TUNNEL.to_vec();
+    wrong.pop();
+    wrong.push("vm-web");
+    insta::assert_snapshot!(said(&wrong).await, @r#"
+    exit 2
+    ----- err
+    error: `--target-resource-id`: a resource ID looks like /subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.Compute/virtualMachines/NAME
+    "#);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken() {
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    let told = said(&[TUNNEL, &["--port", &port]].concat()).await;
+    insta::assert_snapshot!(told.replace(&port, "PORT"), @r#"
+    exit 5
+    ----- err
+    Azure is emulated in this process: no account, no cost, no bytes beyond this machine
+    error: listening on 127.0.0.1:PORT: another program listens there [port-taken]
+    hint: stop that program, or choose another local port (0 takes any free one)
+    "#);
+
+    let env = TestEnv::new();
+    env.workspace(&WORKSPACE.replace("\"0 ->", &format!("\"{port} ->")));
+    let up = env.up(&[]);
+    let line = up.wait_line(|line| line.starts_with("blocked"), "a blocked tunnel").await;
+    insta::assert_snapshot!(line.replace(&port, "PORT"), @"blocked  page         listening on 127.0.0.1:PORT: another program listens there [port-taken]; looked at again in 60 s");
+    up.stop().await;
+}
+
+#[tokio::test]
+async fn one_tunnel_that_is_denied() {
+    let env = TestEnv::new();
+    env.workspace(&format!("{WORKSPACE}[[emulator.faults]]\nphase = \"token\"\ndo = \"403\"\ntimes = 0\n"));
+    let emulator = env.emulator(&[]).await;
+    let denied = env.start_on(&emulator, TUNNEL);
+    let (code, told) = denied.wait().await;
+    let told = told.replace(&*env.work().parent().unwrap().to_string_lossy(), "ROOT");
+    insta::with_settings!({filters => vec![(r"bst-[0-9a-f-]+\.bastion\.localhost:\d+", "GATEWAY")]}, {
+        insta::assert_snapshot!(format!("exit {code}\n{told}"), @r#"
+        exit 3
+        Azure is emulated by the process that wrote ROOT/emulator.json
+        error: the gateway GATEWAY refused a session: HTTP 403, "The client with object id '00000000-0000-4000-8000-0000000e0003' does not have authorization to perform action 'Microsoft.Network/bastionHosts/read' over the requested scope or the scope is invalid. If access was recently granted, please refresh your credentials." [denied]
+        hint: the account needs Reader on the virtual machine, on its network card, on the bastion and on the virtual network
+        "#);
+    });
+    emulator.into_running().stop().await;
+}
+
+#[tokio::test]
+async fn up_from_start_to_stop() {
+    let env = TestEnv::new();
+    env.workspace(WORKSPACE);
+    let up = env.up(&[]);
+    up.wait_line(|line| line.starts_with("Everything is ready"), "all of it").await;
+    let told = up.stop().await;
+    insta::with_settings!({filters => vec![(r"(127\.0\.0\.1|\[::1\]):\d+", "$1:PORT")]}, {
+        insta::assert_snapshot!(told, @r#"
+        Azure is emulated in this process: no account, no cost, no bytes beyond this machine
+        ready    page         127.0.0.1:PORT, [::1]:PORT -> web:80 through hub
+        Everything is ready; Ctrl-C stops it
+        Stopped; every session is deleted
+        "#);
+    });
+}
