@@ -4,8 +4,9 @@
 use serde_json::json;
 
 use super::access::{TENANT, guid};
+use super::ending::Cut;
 use super::http::{Response, phrase};
-use super::world::{Cut, Reply};
+use super::verdict::Reply;
 use crate::model::{FaultAction, FaultPhase};
 
 /// An error as ARM tells it.

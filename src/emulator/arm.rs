@@ -7,7 +7,8 @@ use super::answers::{arm, arm_error, challenge, misbehave};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
-use super::world::{SimulatedBastion, Verdict, World};
+use super::verdict::Verdict;
+use super::world::{SimulatedBastion, World};
 use crate::model::{FaultAction, FaultPhase, ResourceId, Sku};
 use crate::sys::clock;
 
@@ -196,7 +197,6 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
     let field = |name: &str| {
         fields.iter().find(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.as_str())
     };
-    let form = request.header("content-type").unwrap_or_default();
     let tenant = request.path().strip_suffix("/oauth2/v2.0/token").and_then(|p| p.strip_prefix('/'));
     if request.method != "POST" || tenant.is_none() {
         return Err(("invalid_request", 900_561, "The endpoint only accepts POST requests to a token path."));
@@ -208,7 +208,7 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
             "Tenant not found. Check to make sure you have the correct one.",
         ));
     }
-    if !is_form(form) {
+    if !request.is_form() {
         return Err(("invalid_request", 900_144, "The request body must be a form."));
     }
     if field("grant_type") != Some("client_credentials") {
@@ -235,10 +235,4 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
         200,
         &json!({ "token_type": "Bearer", "expires_in": 86_399, "ext_expires_in": 86_399, "access_token": token }),
     ))
-}
-
-/// Whether a `Content-Type` says that the body is a form.
-pub(super) fn is_form(content_type: &str) -> bool {
-    let kind = content_type.split_once(';').map_or(content_type, |(kind, _)| kind);
-    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }

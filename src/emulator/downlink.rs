@@ -13,11 +13,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::ending::{Cut, Leave};
 use super::faults::Pending;
 use super::frame::{self, Breach};
 use super::framing::Framing;
-use super::tunnel::{Control, Leave, Traffic};
-use super::world::{Cut, World};
+use super::traffic::{Control, Traffic};
+use super::world::World;
 use crate::model::FaultAction;
 
 /// How the way down ended.

@@ -10,12 +10,12 @@ use serde_json::json;
 
 use super::access::TokenFlaw;
 use super::answers::{BUSY, INTERNAL, gateway_error, misbehave};
-use super::arm::is_form;
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
 use super::sessions::{Deletion, Grant, Place};
-use super::world::{SimulatedBastion, Verdict, World};
+use super::verdict::Verdict;
+use super::world::{SimulatedBastion, World};
 use crate::model::{Endpoint, FaultAction, FaultPhase, ResourceId, Sku};
 use crate::sys::clock;
 
@@ -88,7 +88,7 @@ impl Form {
         if request.header("cookie").is_some() {
             entry.violate("G3", "a cookie on /api/tokens");
         }
-        if !is_form(request.header("content-type").unwrap_or_default()) {
+        if !request.is_form() {
             entry.violate("G2", "the body is not application/x-www-form-urlencoded");
             return Err(internal());
         }

@@ -12,42 +12,31 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connection::{Client, Handover, part, sever};
 use super::downlink::{DownEnd, Downlink, StreamFaults};
+use super::ending::{Client, Cut, Leave, part, sever};
 use super::frame::{self, Breach};
 use super::framing::Framing;
 use super::log::{EntryKind, RequestEntry};
+use super::sessions::Admission;
 use super::target::{ConnectError, Target};
-use super::uplink::{CLOSED, UpEnd, Uplink};
-use super::world::{Cut, World};
+use super::traffic::{CLOSED, Traffic};
+use super::uplink::{UpEnd, Uplink};
+use super::verdict::Upgrade;
+use super::world::World;
 
-/// What passes from the way up to the way down, which alone writes to the client.
-#[derive(Clone, Debug)]
-pub(super) enum Control {
-    Pong(Vec<u8>),
-    /// The client closed; the echo is due.
-    Close(u16),
-    Breach(Breach),
-}
-
-/// What has passed, and what either way must know of the other.
-#[derive(Debug, Default)]
-pub(super) struct Traffic {
-    pub(super) up: AtomicU64,
-    pub(super) down: AtomicU64,
-    /// Messages above the advised size.
-    pub(super) large: AtomicU64,
-    pub(super) close_sent: AtomicBool,
-    /// `CLOSED | code` once the client has closed.
-    pub(super) client_closed: AtomicU32,
-    pub(super) target_broken: AtomicBool,
+/// A connection that has become a WebSocket.
+pub(super) struct Handover {
+    pub(super) client: Client,
+    /// What the client sent behind its upgrade.
+    pub(super) early: Vec<u8>,
+    pub(super) upgrade: Box<Upgrade>,
 }
 
 /// Serves a WebSocket until it ends, and writes down how it did.
@@ -126,7 +115,7 @@ async fn tunnel(
     world: &Arc<World>,
     client: Client,
     early: &[u8],
-    admission: &super::sessions::Admission,
+    admission: &Admission,
     traffic: &Arc<Traffic>,
 ) -> Ended {
     let target = match Target::connect(world, admission, traffic).await {
@@ -167,13 +156,6 @@ async fn tunnel(
         Leave::Cut(cut) => Leaving::Sever(client, cut),
     });
     Ended { end, breach, faults: faults.struck, leaving }
-}
-
-/// How the client's connection is to end; without it, the client is gone already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leave {
-    Part,
-    Cut(Cut),
 }
 
 /// Runs both ways until the stream has ended.

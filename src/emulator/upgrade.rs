@@ -11,20 +11,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::answers::{container_page, misbehave};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
-use super::sessions::{Admission, Refusal};
-use super::world::{Reply, Verdict, World};
+use super::sessions::Refusal;
+use super::verdict::{Reply, Upgrade, Verdict};
+use super::world::World;
 use crate::model::{FaultAction, FaultPhase};
-
-/// A request that becomes a WebSocket.
-pub(super) struct Upgrade {
-    pub(super) admission: Admission,
-    /// What is answered.
-    pub(super) response: Response,
-    /// A raw HTTP answer where the first frame belongs.
-    pub(super) page: Option<Vec<u8>>,
-    pub(super) host: String,
-    pub(super) path: String,
-}
 
 /// What an upgrade earns.
 pub(super) fn upgrade(world: &World, at: usize, request: &Request) -> Verdict {

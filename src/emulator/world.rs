@@ -7,7 +7,6 @@ use tokio_util::task::TaskTracker;
 
 use super::access::{AccessTokens, guid};
 use super::faults::FaultPlan;
-use super::http::Response;
 use super::log::{Journal, RequestEntry};
 use super::sessions::Sessions;
 use crate::model::{
@@ -65,47 +64,6 @@ impl Default for Limits {
             request: Duration::from_secs(120),
             connect: Duration::from_secs(10),
         }
-    }
-}
-
-/// What the emulator does about a request.
-pub(super) struct Verdict {
-    pub(super) entry: RequestEntry,
-    pub(super) reply: Reply,
-    /// How much later.
-    pub(super) delay: Duration,
-}
-
-/// The visible half of a [`Verdict`].
-pub(super) enum Reply {
-    Answer(Response),
-    Cut(Cut),
-    Upgrade(Box<super::upgrade::Upgrade>),
-}
-
-/// How a connection ends instead of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// It does not end: it says nothing any more.
-    Silence,
-    /// FIN without close_notify.
-    Drop,
-    /// RST.
-    Reset,
-}
-
-impl Verdict {
-    pub(super) fn answer(entry: RequestEntry, response: Response) -> Self {
-        Self { entry, reply: Reply::Answer(response), delay: Duration::ZERO }
-    }
-
-    pub(super) fn reply(entry: RequestEntry, reply: Reply) -> Self {
-        Self { entry, reply, delay: Duration::ZERO }
-    }
-
-    pub(super) fn after(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
     }
 }
 
