@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::access::{TENANT, TokenFlaw, guid};
-use super::answers::{arm, arm_error, challenge, misbehave};
+use super::answers::{arm, arm_error, challenge, strike};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
 use super::verdict::Verdict;
 use super::world::{SimulatedBastion, World};
-use crate::model::{FaultAction, FaultPhase, ResourceId, Sku};
+use crate::model::{Endpoint, FaultPhase, ResourceId, Sku};
 use crate::sys::clock;
 
 /// `management.localhost`.
@@ -26,17 +26,12 @@ pub(super) fn manage(world: &World, request: &Request) -> Verdict {
         return Verdict::answer(entry, response);
     }
     let id = ResourceId::parse(request.path());
-    let name = id.as_ref().map(|id| id.name().to_owned()).unwrap_or_default();
-    entry.target = Some(name.clone());
-    let mut delay = std::time::Duration::ZERO;
-    if let Some(action) = world.strike(FaultPhase::Arm, &name, &mut entry) {
-        if let Some(reply) = misbehave(&action, FaultPhase::Arm, world.port) {
-            return Verdict::reply(entry, reply);
-        }
-        if let FaultAction::Delay(by) = action {
-            delay = by;
-        }
-    }
+    entry.target = Some(id.as_ref().map(|id| id.name().to_owned()).unwrap_or_default());
+    let target = id.as_ref().ok().map(|id| Endpoint::Resource(id.clone()));
+    let delay = match strike(world, FaultPhase::Arm, target.as_ref(), &mut entry) {
+        Ok(delay) => delay,
+        Err(reply) => return Verdict::reply(entry, reply),
+    };
     let response = match id {
         Ok(id) => read(world, &id),
         Err(_) => arm_error(404, "InvalidResourceType", "The resource type could not be found."),
@@ -103,8 +98,8 @@ fn read(world: &World, id: &ResourceId) -> Response {
     }
     let ids = || {
         let machines = world.machines.iter().filter_map(|machine| match &machine.endpoint {
-            crate::model::Endpoint::Resource(id) => Some(id),
-            crate::model::Endpoint::Address(_) => None,
+            Endpoint::Resource(id) => Some(id),
+            Endpoint::Address(_) => None,
         });
         world.bastions.iter().map(|bastion| &bastion.id).chain(machines)
     };
@@ -128,32 +123,40 @@ fn describe(bastion: &SimulatedBastion, port: u16) -> Value {
     let (subscription, group, name) =
         (id.subscription(), id.resource_group().to_ascii_uppercase(), id.name());
     let scope = format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Network");
-    let dns_name = bastion.traits.dns_name.clone().unwrap_or_else(|| format!("{}:{port}", bastion.host));
     let sku = match bastion.traits.sku {
+        Sku::Developer => "Developer",
         Sku::Basic => "Basic",
         Sku::Standard => "Standard",
         Sku::Premium => "Premium",
     };
-    let mut properties = json!({
-        "provisioningState": "Succeeded",
-        "dnsName": dns_name,
-        "scaleUnits": 2,
-        "ipConfigurations": [{
-            "name": "bastion_ip_config",
-            "id": format!("{scope}/bastionHosts/{name}/bastionHostIpConfigurations/bastion_ip_config"),
-            "type": "Microsoft.Network/bastionHosts/bastionHostIpConfigurations",
-            "properties": {
-                "provisioningState": "Succeeded",
-                "privateIPAllocationMethod": "Dynamic",
-                "subnet": { "id": format!("{scope}/virtualNetworks/vnet/subnets/AzureBastionSubnet") },
-            },
-        }],
-    });
+    let mut properties = json!({ "provisioningState": "Succeeded", "dnsName": bastion.dns_name(port) });
+    let built = if bastion.is_developer() {
+        // Nothing of it stands in a network of the customer's.
+        json!({
+            "virtualNetwork": { "id": format!("{scope}/virtualNetworks/vnet") },
+            "networkAcls": { "ipRules": [] },
+        })
+    } else {
+        json!({
+            "scaleUnits": 2,
+            "ipConfigurations": [{
+                "name": "bastion_ip_config",
+                "id": format!("{scope}/bastionHosts/{name}/bastionHostIpConfigurations/bastion_ip_config"),
+                "type": "Microsoft.Network/bastionHosts/bastionHostIpConfigurations",
+                "properties": {
+                    "provisioningState": "Succeeded",
+                    "privateIPAllocationMethod": "Dynamic",
+                    "subnet": { "id": format!("{scope}/virtualNetworks/vnet/subnets/AzureBastionSubnet") },
+                },
+            }],
+        })
+    };
     let flags = [
         ("enableTunneling", bastion.traits.enable_tunneling),
         ("enableIpConnect", bastion.traits.enable_ip_connect),
     ];
-    if let Some(map) = properties.as_object_mut() {
+    if let (Some(map), Value::Object(built)) = (properties.as_object_mut(), built) {
+        map.extend(built);
         map.extend(flags.into_iter().filter_map(|(name, flag)| Some((name.to_owned(), json!(flag?)))));
     }
     json!({

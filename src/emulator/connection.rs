@@ -16,7 +16,7 @@ use super::log::{EntryKind, RequestEntry};
 use super::tunnel::Handover;
 use super::verdict::{Reply, Verdict};
 use super::world::World;
-use super::{arm, exchange, tunnel, upgrade};
+use super::{arm, broker, exchange, rdp, tunnel, upgrade};
 
 /// Serves one connection until it ends or the emulator does.
 pub(super) async fn serve(world: Arc<World>, config: Arc<ServerConfig>, tcp: TcpStream) {
@@ -99,13 +99,16 @@ async fn judge(world: &World, request: &Request) -> Verdict {
     if world.is_host(host, "login.localhost") {
         return arm::sign_in(world, request);
     }
-    let Some(at) = world.bastion_at(host) else {
+    if world.is_broker(host) {
+        return broker::judge(world, request);
+    }
+    let Some((at, bastion)) = world.bastion_at(host) else {
         let entry = RequestEntry::of(EntryKind::Other, request);
         return Verdict::answer(entry, Response::text(421, "Misdirected Request"));
     };
     let path = request.path();
     let verdict = match path.strip_prefix("/api/tokens") {
-        Some("") if request.method == "POST" => exchange::open(world, at, request).await,
+        Some("") if request.method == "POST" => exchange::open(world, (at, bastion), request).await,
         Some(rest) if request.method == "DELETE" => {
             // The authToken is hexadecimal: nothing in it needs an escape.
             exchange::close(world, at, request, rest.strip_prefix('/').unwrap_or_default())
@@ -114,7 +117,8 @@ async fn judge(world: &World, request: &Request) -> Verdict {
             let entry = RequestEntry::of(EntryKind::Other, request);
             Verdict::answer(entry, gateway_error(405, "HTTP 405 Method Not Allowed"))
         }
-        None if path.contains("webtunnel") => upgrade::upgrade(world, at, request),
+        None if path == "/api/rdpfile" && !bastion.is_developer() => rdp::file(world, bastion, request),
+        None if path.contains("webtunnel") => upgrade::upgrade(world, (at, bastion), request),
         None => {
             let entry = RequestEntry::of(EntryKind::Other, request);
             let page = container_page(404);
@@ -122,8 +126,6 @@ async fn judge(world: &World, request: &Request) -> Verdict {
         }
     };
     let mut verdict = verdict;
-    if let (Some(bastion), None) = (world.bastions.get(at), &verdict.entry.target) {
-        verdict.entry.target = Some(bastion.id.name().to_owned());
-    }
+    verdict.entry.target.get_or_insert_with(|| bastion.id.name().to_owned());
     verdict
 }

@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::sessions::SessionEnd;
+
 /// The TLS stream of a client.
 pub(super) type Client = TlsStream<TcpStream>;
 
@@ -16,6 +18,8 @@ pub(super) type Client = TlsStream<TcpStream>;
 pub(super) enum Leave {
     Part,
     Cut(Cut),
+    /// Its state is dropped; see [`forget`].
+    Forget,
 }
 
 /// How a connection ends instead of an answer.
@@ -52,6 +56,29 @@ pub(super) async fn sever(client: Client, cut: Cut) {
     }
 }
 
+/// Drops a connection's state without a word (G30), as a load balancer does with an idle flow: it stays open, takes
+/// what comes and answers nothing, not even the client's FIN. Only when its session ends, or a while after that FIN,
+/// it is gone altogether, and a reset is what a late packet would find.
+pub(super) async fn forget(client: Client, end: SessionEnd) {
+    let (mut tcp, _) = client.into_inner();
+    let dead = async {
+        let mut sink = vec![0; 4096];
+        loop {
+            match tcp.read(&mut sink).await {
+                Ok(0) => return tokio::time::sleep(DEAD).await,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = dead => {}
+        () = end.deleted.cancelled() => {}
+        () = end.lost.cancelled() => {}
+    }
+    reset(tcp);
+}
+
 /// RST, whatever is still on its way.
 pub(super) fn reset(tcp: TcpStream) {
     if let Err(error) = tcp.set_zero_linger() {
@@ -71,4 +98,6 @@ async fn linger(mut tcp: TcpStream) {
     let _late = timeout(LINGER, drain).await;
 }
 
+/// How long a dead connection outlives its client.
+const DEAD: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(2);

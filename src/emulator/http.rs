@@ -216,6 +216,7 @@ pub(super) fn phrase(status: u16) -> &'static str {
         408 => "Request Timeout",
         409 => "Conflict",
         413 => "Content Too Large",
+        415 => "Unsupported Media Type",
         421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",

@@ -24,6 +24,10 @@ pub enum EntryKind {
     Arm,
     /// A sign-in.
     Login,
+    /// A question to the broker: `POST /api/connection`.
+    Broker,
+    /// `GET /api/rdpfile`.
+    Rdp,
     /// `POST /api/tokens`.
     Token,
     /// A WebSocket upgrade.
@@ -45,6 +49,8 @@ impl EntryKind {
         match self {
             Self::Arm => "arm",
             Self::Login => "login",
+            Self::Broker => "broker",
+            Self::Rdp => "rdp",
             Self::Token => "token",
             Self::Upgrade => "upgrade",
             Self::Delete => "delete",

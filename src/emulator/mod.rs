@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! connection ─▶ arm (ARM, sign-in)
+//!            ─▶ broker (Developer), rdp
 //!            ─▶ exchange (tokens) ─▶ sessions
 //!            ─▶ upgrade ─▶ tunnel ─▶ uplink, downlink ─▶ target
 //! ```
@@ -31,6 +32,7 @@ mod access;
 mod answers;
 mod arm;
 mod authority;
+mod broker;
 mod connection;
 mod downlink;
 mod ending;
@@ -41,6 +43,7 @@ mod framing;
 mod http;
 mod log;
 mod page;
+mod rdp;
 mod redact;
 mod sessions;
 mod target;
@@ -193,6 +196,12 @@ impl Emulator {
                 self.world.sessions.note(&[], &[format!("fault left out: {reason}")]);
             }
         }
+    }
+
+    /// Takes away a node, as `nodeId` names it: its sessions are lost, their WebSockets reset, and their deletion
+    /// finds nothing. Another node comes in its place, so that there are always two.
+    pub fn vanish_node(&self, node: &str) {
+        self.world.sessions.vanish(node);
     }
 
     /// Closes the listener and every connection, waits for all of its tasks, and finishes the log.

@@ -47,7 +47,7 @@ impl Target {
             Some(Service::Echo) => Ok(Self::within(world, echo)),
             Some(Service::Http) => {
                 let visit = page::Visit {
-                    machine: place.name.clone(),
+                    machine: place.endpoint.to_string(),
                     port: place.port,
                     session: admission.number,
                     node: admission.node.clone(),

@@ -7,6 +7,8 @@
 //!         ── RST, refusal ▶ close 1011
 //!  session deleted ───────▶ close 1002
 //!  broken rule ───────────▶ close 1002, 1003 or 1009
+//!  node vanishes ─────────▶ RST, both ways
+//!  no frame for too long ─▶ nothing to the client, RST to the target
 //! ```
 //! A close frame is followed by the client's own for a bounded time, then by the end of the connection.
 
@@ -20,11 +22,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::downlink::{DownEnd, Downlink, StreamFaults};
-use super::ending::{Client, Cut, Leave, part, sever};
+use super::ending::{Client, Cut, Leave, forget, part, sever};
 use super::frame::{self, Breach};
 use super::framing::Framing;
 use super::log::{EntryKind, RequestEntry};
-use super::sessions::Admission;
+use super::sessions::{Admission, SessionEnd};
 use super::target::{ConnectError, Target};
 use super::traffic::{CLOSED, Traffic};
 use super::uplink::{UpEnd, Uplink};
@@ -49,8 +51,7 @@ pub(super) async fn run(world: Arc<World>, handover: Handover) {
     entry.path = upgrade.path;
     entry.session = Some(upgrade.admission.number);
     entry.node = Some(upgrade.admission.node.clone());
-    let place = &upgrade.admission.place;
-    entry.target = Some(format!("{}:{}", place.name, place.port));
+    entry.target = Some(upgrade.admission.place.to_string());
     let stop = world.stop.clone();
     let served = match upgrade.page {
         Some(page) => stop
@@ -95,12 +96,14 @@ struct Ended {
 enum Leaving {
     Part(Client),
     Sever(Client, Cut),
+    Forget(Client, SessionEnd),
 }
 
 async fn leave(leaving: Leaving) {
     match leaving {
         Leaving::Part(client) => part(client).await,
         Leaving::Sever(client, cut) => sever(client, cut).await,
+        Leaving::Forget(client, end) => forget(client, end).await,
     }
 }
 
@@ -130,15 +133,21 @@ async fn tunnel(
         client: to_client,
         target: from_target,
         control: receiver,
-        gone: admission.gone.clone(),
+        deleted: admission.end.deleted.clone(),
         traffic,
         world,
-        faults: StreamFaults::new(world, &admission.place.name),
+        faults: StreamFaults::new(world, &admission.place.endpoint),
         framing: Framing::new(world.frames),
         out: Vec::with_capacity(OUT),
         breach: None,
     };
-    let (end, how) = meet(world, traffic, early, &mut up, &mut down).await;
+    let (end, how) = tokio::select! {
+        met = meet(world, traffic, early, &mut up, &mut down) => met,
+        () = admission.end.lost.cancelled() => ("the node vanished".to_owned(), Some(Leave::Cut(Cut::Reset))),
+        () = traffic.idle(world.idle_limit) => {
+            (format!("no frame for {:?}: dropped without a word", world.idle_limit), Some(Leave::Forget))
+        }
+    };
     let Downlink { client: to_client, target: from_target, faults, breach, .. } = down;
     let client = up.client.unsplit(to_client);
     let target = from_target.unsplit(up.target);
@@ -154,6 +163,7 @@ async fn tunnel(
     let leaving = how.map(|how| match how {
         Leave::Part => Leaving::Part(client),
         Leave::Cut(cut) => Leaving::Sever(client, cut),
+        Leave::Forget => Leaving::Forget(client, admission.end.clone()),
     });
     Ended { end, breach, faults: faults.struck, leaving }
 }

@@ -53,6 +53,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Uplink<R, W> {
         let mut filled = early.len();
         loop {
             let batch = digest(buffer.get_mut(..filled).unwrap_or_default());
+            if batch.used > 0 {
+                traffic.touch();
+            }
             if batch.large > 0 {
                 traffic.large.fetch_add(batch.large, Ordering::Relaxed);
             }

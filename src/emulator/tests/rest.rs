@@ -267,6 +267,20 @@ async fn g10_tunneling_has_to_be_on() {
 }
 
 #[tokio::test]
+async fn g11_the_caller_has_to_be_a_reader() {
+    let site = Site::with(with_traits(BastionTraits { reader: false, ..BastionTraits::default() })).await;
+    assert_eq!(site.read_bastion().await.status, 200, "the bastion itself can be read");
+    let answer = site.exchange(&site.form(ECHO, &[]), &[]).await;
+    assert_eq!(answer.status, 403);
+    assert!(
+        answer.message().contains("does not have authorization to perform action"),
+        "{}",
+        answer.message()
+    );
+    assert_eq!(site.emulator.sessions(), SessionCounts::default());
+}
+
+#[tokio::test]
 async fn unknown_targets_are_not_found() {
     let site = Site::start().await;
     let other = vm_id().to_string();
