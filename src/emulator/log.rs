@@ -216,6 +216,11 @@ impl RequestLog {
         }
         entries.push_back(entry);
         drop(entries);
+        self.stir();
+    }
+
+    /// Has whoever waits look again.
+    pub(super) fn stir(&self) {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 }

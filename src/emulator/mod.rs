@@ -178,7 +178,7 @@ impl Emulator {
 
     /// Waits until the counts satisfy a condition; `false`: they did not in time.
     ///
-    /// They are looked at after each entry of the log.
+    /// They are looked at after each entry of the log, and when a node vanishes.
     pub async fn wait_for_sessions(
         &self,
         condition: impl Fn(&SessionCounts) -> bool,
@@ -202,6 +202,7 @@ impl Emulator {
     /// finds nothing. Another node comes in its place, so that there are always two.
     pub fn vanish_node(&self, node: &str) {
         self.world.sessions.vanish(node);
+        self.log().stir();
     }
 
     /// Closes the listener and every connection, waits for all of its tasks, and finishes the log.

@@ -106,7 +106,11 @@ async fn the_broker_takes_whole_questions_only() {
         ("connectionType", json!("browser")),
     ] {
         let status = if change.0 == "aztoken" { 200 } else { 400 };
-        assert_eq!(ask(&site, &JSON, &question(&site, &[change.clone()])).await.status, status, "{change:?}");
+        assert_eq!(
+            ask(&site, &JSON, &question(&site, std::slice::from_ref(&change))).await.status,
+            status,
+            "{change:?}"
+        );
     }
     site.violated("G39").await;
     assert_eq!(

@@ -123,7 +123,9 @@ async fn g42_a_chained_call_finds_another_node() {
     let first = site.session(ECHO).await;
     site.emulator.vanish_node("10.9.9.9");
     assert_eq!(site.emulator.sessions().lost, 0);
-    site.emulator.vanish_node(&first.node);
+    let noticed = site.emulator.wait_for_sessions(|counts| counts.lost == 1, WITHIN);
+    let (noticed, ()) = tokio::join!(noticed, async { site.emulator.vanish_node(&first.node) });
+    assert!(noticed);
     let node = format!("X-Node-Id: {}", first.node);
     let chained = site.form(ECHO, &[("token", &first.auth)]);
     let next = Session::of(&site.exchange(&chained, &[&node]).await);
