@@ -1,8 +1,8 @@
-//! Azure Resource Manager and sign-in, as far as tunnels need them: one read, and one way to a token.
+//! Azure Resource Manager and sign-in, as far as tunnels need them: one bastion, all of a scope, one way to a token.
 
 use serde_json::{Value, json};
 
-use super::access::{TENANT, TokenFlaw, guid};
+use super::access::{TENANT, TokenFlaw, base64url, guid};
 use super::answers::{arm, arm_error, challenge, strike};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
@@ -34,7 +34,9 @@ pub(super) fn manage(world: &World, request: &Request) -> Verdict {
     };
     let response = match id {
         Ok(id) => read(world, &id),
-        Err(_) => arm_error(404, "InvalidResourceType", "The resource type could not be found."),
+        Err(_) => list(world, request).unwrap_or_else(|| {
+            arm_error(404, "InvalidResourceType", "The resource type could not be found.")
+        }),
     };
     Verdict::answer(entry, response).after(delay)
 }
@@ -96,6 +98,60 @@ fn read(world: &World, id: &ResourceId) -> Response {
     if let Some(bastion) = world.bastions.iter().find(|bastion| bastion.id == *id) {
         return arm(Response::json(200, &describe(bastion, world.port)).with("ETag", "W/\"1\""));
     }
+    let group = id.resource_group();
+    missing_scope(world, id.subscription(), Some(group)).unwrap_or_else(|| {
+        let text = format!("The Resource '{}' under resource group '{group}' was not found.", id.name());
+        arm_error(404, "ResourceNotFound", &text)
+    })
+}
+
+/// The bastions of a subscription or a resource group, one a page: a client has to follow `nextLink` (G40).
+fn list(world: &World, request: &Request) -> Option<Response> {
+    let path = request.path().to_ascii_lowercase();
+    let parts: Vec<&str> = path.split('/').collect();
+    let (subscription, group) = match parts.as_slice() {
+        ["", "subscriptions", subscription, "providers", NETWORK, HOSTS] => (*subscription, None),
+        ["", "subscriptions", subscription, "resourcegroups", group, "providers", NETWORK, HOSTS] => {
+            (*subscription, Some(*group))
+        }
+        _ => return None,
+    };
+    if let Some(missing) = missing_scope(world, subscription, group) {
+        return Some(missing);
+    }
+    let mut within = world.bastions.iter().filter(|bastion| {
+        bastion.id.subscription().eq_ignore_ascii_case(subscription)
+            && group.is_none_or(|group| bastion.id.resource_group().eq_ignore_ascii_case(group))
+    });
+    let query = request.query();
+    let value = |wanted: &str| {
+        query.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
+    };
+    let page = match value("$skiptoken") {
+        None => within.next(),
+        Some(token) => match within.find(|bastion| skip_token(bastion) == token) {
+            Some(bastion) => Some(bastion),
+            None => return Some(arm_error(400, "InvalidSkipToken", "The skip token is not valid.")),
+        },
+    };
+    let described: Vec<Value> = page.map(|bastion| describe(bastion, world.port)).into_iter().collect();
+    let mut body = json!({ "value": described });
+    if let Some(next) = within.next() {
+        let (path, version) = (request.path(), value("api-version").unwrap_or_default());
+        let host = format!("https://management.localhost:{}", world.port);
+        let token = skip_token(next);
+        body["nextLink"] = json!(format!("{host}{path}?api-version={version}&%24skiptoken={token}"));
+    }
+    Some(arm(Response::json(200, &body)))
+}
+
+/// Where a page begins: nothing that a client could make itself.
+fn skip_token(bastion: &SimulatedBastion) -> String {
+    base64url(bastion.host.as_bytes())
+}
+
+/// What ARM says of a subscription or a group that does not exist.
+fn missing_scope(world: &World, subscription: &str, group: Option<&str>) -> Option<Response> {
     let ids = || {
         let machines = world.machines.iter().filter_map(|machine| match &machine.endpoint {
             Endpoint::Resource(id) => Some(id),
@@ -103,18 +159,16 @@ fn read(world: &World, id: &ResourceId) -> Response {
         });
         world.bastions.iter().map(|bastion| &bastion.id).chain(machines)
     };
-    let subscription = id.subscription();
-    let group = id.resource_group();
     if !ids().any(|known| known.subscription().eq_ignore_ascii_case(subscription)) {
         let text = format!("The subscription '{subscription}' could not be found.");
-        return arm_error(404, "SubscriptionNotFound", &text);
+        return Some(arm_error(404, "SubscriptionNotFound", &text));
     }
-    if !ids().any(|known| known.resource_group().eq_ignore_ascii_case(group)) {
-        let text = format!("Resource group '{group}' could not be found.");
-        return arm_error(404, "ResourceGroupNotFound", &text);
+    let group = group?;
+    if ids().any(|known| known.resource_group().eq_ignore_ascii_case(group)) {
+        return None;
     }
-    let text = format!("The Resource '{}' under resource group '{group}' was not found.", id.name());
-    arm_error(404, "ResourceNotFound", &text)
+    let text = format!("Resource group '{group}' could not be found.");
+    Some(arm_error(404, "ResourceGroupNotFound", &text))
 }
 
 /// A bastion as ARM shows it: the group's name in capitals, the type in its own case, absent what was never set.
@@ -239,3 +293,6 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
         &json!({ "token_type": "Bearer", "expires_in": 86_399, "ext_expires_in": 86_399, "access_token": token }),
     ))
 }
+
+const NETWORK: &str = "microsoft.network";
+const HOSTS: &str = "bastionhosts";

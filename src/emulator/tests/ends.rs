@@ -11,7 +11,7 @@ use super::socket::*;
 use crate::emulator::EntryKind;
 use crate::model::{Emulation, FaultAction, FaultPhase};
 
-const IDLE: Duration = Duration::from_millis(300);
+const IDLE: Duration = Duration::from_millis(600);
 
 async fn impatient() -> Site {
     Site::with(Emulation { idle_limit: IDLE, ..emulation(None) }).await
@@ -19,7 +19,7 @@ async fn impatient() -> Site {
 
 async fn forgotten(site: &Site) {
     let entry = site.entry(|entry| entry.kind == EntryKind::Stream).await;
-    assert_eq!(entry.end.as_deref(), Some("no frame for 300ms: dropped without a word"));
+    assert_eq!(entry.end.as_deref(), Some("no frame for 600ms: dropped without a word"));
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn g30_an_idle_stream_is_dropped_without_a_word() {
 async fn g30_pings_keep_a_stream_alive_either_way() {
     let site = impatient().await;
     let (_, mut quiet) = site.dial(ECHO).await;
-    for _ in 0..8 {
+    for _ in 0..6 {
         sleep(IDLE / 4).await;
         quiet.send(0x89, b"p").await;
         assert_eq!(quiet.next().await, Event::Frame(0x8a, b"p".to_vec()));
@@ -55,7 +55,7 @@ async fn g30_pings_keep_a_stream_alive_either_way() {
     let site = impatient().await;
     site.emulator.inject(fault(FaultPhase::Stream, FaultAction::Pings(IDLE / 4)));
     let (_, mut pinged) = site.dial(ECHO).await;
-    for _ in 0..8 {
+    for _ in 0..6 {
         assert!(matches!(pinged.next().await, Event::Frame(0x89, _)));
     }
 }
