@@ -135,13 +135,15 @@ fn list(world: &World, request: &Request) -> Option<Response> {
         },
     };
     let described: Vec<Value> = page.map(|bastion| describe(bastion, world.port)).into_iter().collect();
-    let mut body = json!({ "value": described });
-    if let Some(next) = within.next() {
-        let (path, version) = (request.path(), value("api-version").unwrap_or_default());
-        let host = format!("https://management.localhost:{}", world.port);
-        let token = skip_token(next);
-        body["nextLink"] = json!(format!("{host}{path}?api-version={version}&%24skiptoken={token}"));
-    }
+    let body = match within.next() {
+        None => json!({ "value": described }),
+        Some(next) => {
+            let (path, version) = (request.path(), value("api-version").unwrap_or_default());
+            let page = format!("api-version={version}&%24skiptoken={}", skip_token(next));
+            let link = format!("https://management.localhost:{}{path}?{page}", world.port);
+            json!({ "value": described, "nextLink": link })
+        }
+    };
     Some(arm(Response::json(200, &body)))
 }
 
