@@ -62,7 +62,10 @@ impl Traffic {
         }
         loop {
             let last = self.last.load(Ordering::Relaxed);
-            sleep_until(self.begun + Duration::from_millis(last) + limit).await;
+            match self.begun.checked_add(Duration::from_millis(last).saturating_add(limit)) {
+                Some(then) => sleep_until(then).await,
+                None => return pending().await,
+            }
             if self.last.load(Ordering::Relaxed) == last {
                 return;
             }

@@ -74,11 +74,13 @@ async fn g30_the_target_learns_at_once() {
 
 #[tokio::test]
 async fn g30_can_be_off_and_ends_with_the_emulator() {
-    let site = Site::with(Emulation { idle_limit: Duration::ZERO, ..emulation(None) }).await;
-    let (_, mut socket) = site.dial(ECHO).await;
-    assert!(timeout(IDLE, socket.next_forever()).await.is_err());
-    socket.data(b"x").await;
-    assert_eq!(socket.bytes(1).await, b"x");
+    for idle_limit in [Duration::ZERO, Duration::MAX] {
+        let site = Site::with(Emulation { idle_limit, ..emulation(None) }).await;
+        let (_, mut socket) = site.dial(ECHO).await;
+        assert!(timeout(IDLE / 4, socket.next_forever()).await.is_err());
+        socket.data(b"x").await;
+        assert_eq!(socket.bytes(1).await, b"x");
+    }
     assert_eq!(Emulation::default().idle_limit, Duration::from_secs(240));
 
     let site = impatient().await;
