@@ -91,13 +91,13 @@ pub(super) const TUNNEL: Keys = Keys {
 
 pub(super) const EMULATOR: Keys = Keys {
     place: "[emulator]",
-    known: &["log", "setup_delay", "frames", "bastions", "targets", "faults"],
+    known: &["log", "setup_delay", "idle_limit", "frames", "bastions", "targets", "faults"],
     later: &[],
 };
 
 pub(super) const EMULATOR_BASTION: Keys = Keys {
     place: "[emulator.bastions.NAME]",
-    known: &["sku", "enable_tunneling", "enable_ip_connect", "dns_name", "max_sessions"],
+    known: &["sku", "enable_tunneling", "enable_ip_connect", "dns_name", "max_sessions", "reader"],
     later: &[],
 };
 

@@ -103,6 +103,7 @@ pub(super) struct LongTunnel {
 pub(super) struct Emulator {
     pub(super) log: Option<Field<Text>>,
     pub(super) setup_delay: Option<Field<Text>>,
+    pub(super) idle_limit: Option<Field<Text>>,
     pub(super) frames: Option<Field<Text>>,
     pub(super) bastions: Vec<Entry<Option<Traits>>>,
     pub(super) targets: Vec<Entry<Services>>,
@@ -117,6 +118,7 @@ pub(super) struct Traits {
     pub(super) enable_ip_connect: Option<Field<Scalar>>,
     pub(super) dns_name: Option<Field<Text>>,
     pub(super) max_sessions: Option<Field<Spanned<i64>>>,
+    pub(super) reader: Option<Field<Spanned<bool>>>,
 }
 
 /// An entry of `[emulator.targets]`.
@@ -321,6 +323,7 @@ impl<'a> Reader<'a> {
         Some(Emulator {
             log: self.text(&table, "log", Takes::text("the path of a file")),
             setup_delay: self.text(&table, "setup_delay", Takes::DURATION),
+            idle_limit: self.text(&table, "idle_limit", Takes::DURATION),
             frames: self.text(
                 &table,
                 "frames",
@@ -336,11 +339,12 @@ impl<'a> Reader<'a> {
         let table = self.table(items, &keys::EMULATOR_BASTION);
         let flag = Takes { flag: true, ..Takes::text("true, false or \"absent\"") };
         Traits {
-            sku: self.text(&table, "sku", Takes::text("\"Basic\", \"Standard\" or \"Premium\"")),
+            sku: self.text(&table, "sku", Takes::text("a SKU such as \"Standard\"")),
             enable_tunneling: self.scalar(&table, "enable_tunneling", flag),
             enable_ip_connect: self.scalar(&table, "enable_ip_connect", flag),
             dns_name: self.text(&table, "dns_name", Takes::text("a string")),
             max_sessions: self.number(&table, "max_sessions", "a number from 0"),
+            reader: self.flag(&table, "reader"),
         }
     }
 

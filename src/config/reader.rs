@@ -191,6 +191,17 @@ impl<'a> Reader<'a> {
         Some(Field { key: field.key, value })
     }
 
+    /// The boolean under a key.
+    pub(super) fn flag(&mut self, table: &Table<'a>, key: &str) -> Option<Field<Spanned<bool>>> {
+        let takes = Takes { text: false, flag: true, ..Takes::text("true or false") };
+        let field = self.scalar(table, key, takes)?;
+        let value = match field.value {
+            Some(Scalar::Flag(flag)) => Some(flag),
+            Some(Scalar::Text(_) | Scalar::Number(_)) | None => None,
+        };
+        Some(Field { key: field.key, value })
+    }
+
     /// The value without parts under a key.
     pub(super) fn scalar(&mut self, table: &Table<'a>, key: &str, takes: Takes) -> Option<Field<Scalar>> {
         let (name, value) = table.items.get_key_value(key)?;

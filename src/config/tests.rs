@@ -79,10 +79,12 @@ fn the_emulators_table_is_lowered_whole() {
         enable_ip_connect: Some(false),
         dns_name: Some("evil.example/@x".to_owned()),
         max_sessions: 2,
+        reader: false,
     };
     assert_eq!(emulation.bastions, [(id("Microsoft.Network/bastionHosts", "hub"), traits)]);
     assert_eq!(emulation.frames, Frames::Size(65536));
     assert_eq!(emulation.setup_delay, Duration::from_millis(700));
+    assert_eq!(emulation.idle_limit, Duration::ZERO);
     assert_eq!(emulation.log, Some(PathBuf::from("requests.jsonl")));
     let web = emulation.machines.iter().find(|machine| {
         machine.endpoint == Endpoint::Resource(id("Microsoft.Compute/virtualMachines", "VM-WEB"))
@@ -94,7 +96,6 @@ fn the_emulators_table_is_lowered_whole() {
     assert_eq!(echo.ports.get(&port(22)), Some(&Service::Tcp("127.0.0.1:22".parse().unwrap())));
     assert_eq!(echo.otherwise, Some(Service::Http));
     let url = "https://elsewhere.example/".to_owned();
-    let target = |text: &str| Some(text.to_owned());
     assert_eq!(
         emulation.faults,
         [
@@ -103,17 +104,40 @@ fn the_emulators_table_is_lowered_whole() {
                 action: FaultAction::Close(1011),
                 after: 65536,
                 times: 1,
-                target: target("vm-web"),
+                target: Some(Endpoint::Resource(id("Microsoft.Compute/virtualMachines", "vm-web"))),
             },
             Fault {
                 phase: FaultPhase::Token,
                 action: FaultAction::Redirect(307, url),
                 after: 0,
                 times: 0,
-                target: target("10.0.0.7"),
+                target: Some(Endpoint::Address(Ipv4Addr::new(10, 0, 0, 7))),
             },
         ]
     );
+}
+
+#[test]
+fn a_developer_bastion_has_no_switches_unless_it_is_given_some() {
+    let developer = "[bastions.hub]\n[emulator.bastions.hub]\nsku = \"developer\"\n";
+    let traits = |more: &str| {
+        let emulation = loaded(&format!("{EMULATED}{developer}{more}")).emulation;
+        emulation.bastions.into_iter().next().unwrap().1
+    };
+    assert_eq!(traits(""), BastionTraits::of(Sku::Developer));
+    assert_eq!(traits("").enable_tunneling, None);
+    assert_eq!(traits("enable_tunneling = true").enable_tunneling, Some(true));
+}
+
+#[test]
+fn a_fault_tells_machines_of_one_name_apart() {
+    let text = format!(
+        "{EMULATED}[bastions.hub]\n[targets]\na = {{ vm = \"vm\" }}\nb = {{ vm = \"vm\", resource_group = \"rg-b\" }}\n\
+         [[emulator.faults]]\nphase = \"token\"\ndo = \"401\"\ntarget = \"b\"\n"
+    );
+    let emulation = loaded(&text).emulation;
+    let Some(Endpoint::Resource(id)) = &emulation.faults[0].target else { panic!("{:?}", emulation.faults) };
+    assert_eq!((id.resource_group(), id.name()), ("rg-b", "vm"));
 }
 
 #[test]
@@ -143,6 +167,7 @@ fn every_fault_can_be_written() {
         A::Text,
         A::NoPong,
         A::Pings(seconds(2)),
+        A::PlainStatus(403),
     ];
     assert_eq!(actions, expected);
 }

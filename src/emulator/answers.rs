@@ -1,12 +1,17 @@
 //! The words that Azure's two front doors use: ARM's error bodies, the gateway's, and the plain ones of whatever
 //! stands before them.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::access::{TENANT, guid};
+use super::ending::Cut;
 use super::http::{Response, phrase};
-use super::world::{Cut, Reply};
-use crate::model::{FaultAction, FaultPhase};
+use super::log::RequestEntry;
+use super::verdict::Reply;
+use super::world::World;
+use crate::model::{Endpoint, FaultAction, FaultPhase};
 
 /// An error as ARM tells it.
 pub(super) fn arm_error(status: u16, code: &str, message: &str) -> Response {
@@ -67,10 +72,28 @@ pub(super) fn container_page(status: u16) -> String {
     )
 }
 
+/// Lets a fault strike at a request, if one is due: how much later the answer comes, or what comes in its place.
+pub(super) fn strike(
+    world: &World,
+    phase: FaultPhase,
+    target: Option<&Endpoint>,
+    entry: &mut RequestEntry,
+) -> Result<Duration, Reply> {
+    let Some(action) = world.strike(phase, target, entry) else { return Ok(Duration::ZERO) };
+    match (misbehave(&action, phase, world.port), action) {
+        (Some(reply), _) => Err(reply),
+        (None, FaultAction::Delay(by)) => Ok(by),
+        (None, _) => Ok(Duration::ZERO),
+    }
+}
+
 /// What a fault makes of a request; `None`: nothing that can be seen in an answer.
 pub(super) fn misbehave(action: &FaultAction, phase: FaultPhase, port: u16) -> Option<Reply> {
     let response = match action {
         FaultAction::Status(status) if phase == FaultPhase::Arm => arm_status(*status, port),
+        FaultAction::Status(status) if phase == FaultPhase::Broker => {
+            Response::text(*status, phrase(*status))
+        }
         FaultAction::Status(status) => {
             let response = gateway_error(*status, gateway_message(*status));
             if *status == 429 { response.with("Retry-After", "1") } else { response }
@@ -81,6 +104,7 @@ pub(super) fn misbehave(action: &FaultAction, phase: FaultPhase, port: u16) -> O
         }
         FaultAction::EmptyStatus(status) => Response::empty(*status),
         FaultAction::Redirect(status, to) => Response::empty(*status).with("Location", to.clone()),
+        FaultAction::Malformed if phase == FaultPhase::Broker => Response::text(200, ""),
         FaultAction::Malformed => Response::json(
             200,
             &json!({ "username": "", "dataSource": "default", "availableDataSources": ["default"] }),
@@ -138,6 +162,7 @@ fn gateway_message(status: u16) -> &'static str {
 pub(super) const INTERNAL: &str = "Unexpected internal error";
 /// The gateway's word for being full.
 pub(super) const BUSY: &str = "The server is busy. Please try again later.";
-const FORBIDDEN: &str = "The client with object id '00000000-0000-4000-8000-0000000e0003' does not have \
+/// The word of whoever asks ARM about a caller that may not read.
+pub(super) const FORBIDDEN: &str = "The client with object id '00000000-0000-4000-8000-0000000e0003' does not have \
      authorization to perform action 'Microsoft.Network/bastionHosts/read' over the requested scope or the scope is \
      invalid. If access was recently granted, please refresh your credentials.";

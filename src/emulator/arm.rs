@@ -1,14 +1,15 @@
-//! Azure Resource Manager and sign-in, as far as tunnels need them: one read, and one way to a token.
+//! Azure Resource Manager and sign-in, as far as tunnels need them: one bastion, all of a scope, one way to a token.
 
 use serde_json::{Value, json};
 
-use super::access::{TENANT, TokenFlaw, guid};
-use super::answers::{arm, arm_error, challenge, misbehave};
+use super::access::{TENANT, TokenFlaw, base64url, guid};
+use super::answers::{arm, arm_error, challenge, strike};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
-use super::world::{SimulatedBastion, Verdict, World};
-use crate::model::{FaultAction, FaultPhase, ResourceId, Sku};
+use super::verdict::Verdict;
+use super::world::{SimulatedBastion, World};
+use crate::model::{Endpoint, FaultPhase, ResourceId, Sku};
 use crate::sys::clock;
 
 /// `management.localhost`.
@@ -25,20 +26,17 @@ pub(super) fn manage(world: &World, request: &Request) -> Verdict {
         return Verdict::answer(entry, response);
     }
     let id = ResourceId::parse(request.path());
-    let name = id.as_ref().map(|id| id.name().to_owned()).unwrap_or_default();
-    entry.target = Some(name.clone());
-    let mut delay = std::time::Duration::ZERO;
-    if let Some(action) = world.strike(FaultPhase::Arm, &name, &mut entry) {
-        if let Some(reply) = misbehave(&action, FaultPhase::Arm, world.port) {
-            return Verdict::reply(entry, reply);
-        }
-        if let FaultAction::Delay(by) = action {
-            delay = by;
-        }
-    }
+    entry.target = Some(id.as_ref().map(|id| id.name().to_owned()).unwrap_or_default());
+    let target = id.as_ref().ok().map(|id| Endpoint::Resource(id.clone()));
+    let delay = match strike(world, FaultPhase::Arm, target.as_ref(), &mut entry) {
+        Ok(delay) => delay,
+        Err(reply) => return Verdict::reply(entry, reply),
+    };
     let response = match id {
         Ok(id) => read(world, &id),
-        Err(_) => arm_error(404, "InvalidResourceType", "The resource type could not be found."),
+        Err(_) => list(world, request).unwrap_or_else(|| {
+            arm_error(404, "InvalidResourceType", "The resource type could not be found.")
+        }),
     };
     Verdict::answer(entry, response).after(delay)
 }
@@ -100,25 +98,79 @@ fn read(world: &World, id: &ResourceId) -> Response {
     if let Some(bastion) = world.bastions.iter().find(|bastion| bastion.id == *id) {
         return arm(Response::json(200, &describe(bastion, world.port)).with("ETag", "W/\"1\""));
     }
+    let group = id.resource_group();
+    missing_scope(world, id.subscription(), Some(group)).unwrap_or_else(|| {
+        let text = format!("The Resource '{}' under resource group '{group}' was not found.", id.name());
+        arm_error(404, "ResourceNotFound", &text)
+    })
+}
+
+/// The bastions of a subscription or a resource group, one a page: a client has to follow `nextLink` (G40).
+fn list(world: &World, request: &Request) -> Option<Response> {
+    let path = request.path().to_ascii_lowercase();
+    let parts: Vec<&str> = path.split('/').collect();
+    let (subscription, group) = match parts.as_slice() {
+        ["", "subscriptions", subscription, "providers", NETWORK, HOSTS] => (*subscription, None),
+        ["", "subscriptions", subscription, "resourcegroups", group, "providers", NETWORK, HOSTS] => {
+            (*subscription, Some(*group))
+        }
+        _ => return None,
+    };
+    if let Some(missing) = missing_scope(world, subscription, group) {
+        return Some(missing);
+    }
+    let mut within = world.bastions.iter().filter(|bastion| {
+        bastion.id.subscription().eq_ignore_ascii_case(subscription)
+            && group.is_none_or(|group| bastion.id.resource_group().eq_ignore_ascii_case(group))
+    });
+    let query = request.query();
+    let value = |wanted: &str| {
+        query.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
+    };
+    let page = match value("$skiptoken") {
+        None => within.next(),
+        Some(token) => match within.find(|bastion| skip_token(bastion) == token) {
+            Some(bastion) => Some(bastion),
+            None => return Some(arm_error(400, "InvalidSkipToken", "The skip token is not valid.")),
+        },
+    };
+    let described: Vec<Value> = page.map(|bastion| describe(bastion, world.port)).into_iter().collect();
+    let body = match within.next() {
+        None => json!({ "value": described }),
+        Some(next) => {
+            let (path, version) = (request.path(), value("api-version").unwrap_or_default());
+            let page = format!("api-version={version}&%24skiptoken={}", skip_token(next));
+            let link = format!("https://management.localhost:{}{path}?{page}", world.port);
+            json!({ "value": described, "nextLink": link })
+        }
+    };
+    Some(arm(Response::json(200, &body)))
+}
+
+/// Where a page begins: nothing that a client could make itself.
+fn skip_token(bastion: &SimulatedBastion) -> String {
+    base64url(bastion.host.as_bytes())
+}
+
+/// What ARM says of a subscription or a group that does not exist.
+fn missing_scope(world: &World, subscription: &str, group: Option<&str>) -> Option<Response> {
     let ids = || {
         let machines = world.machines.iter().filter_map(|machine| match &machine.endpoint {
-            crate::model::Endpoint::Resource(id) => Some(id),
-            crate::model::Endpoint::Address(_) => None,
+            Endpoint::Resource(id) => Some(id),
+            Endpoint::Address(_) => None,
         });
         world.bastions.iter().map(|bastion| &bastion.id).chain(machines)
     };
-    let subscription = id.subscription();
-    let group = id.resource_group();
     if !ids().any(|known| known.subscription().eq_ignore_ascii_case(subscription)) {
         let text = format!("The subscription '{subscription}' could not be found.");
-        return arm_error(404, "SubscriptionNotFound", &text);
+        return Some(arm_error(404, "SubscriptionNotFound", &text));
     }
-    if !ids().any(|known| known.resource_group().eq_ignore_ascii_case(group)) {
-        let text = format!("Resource group '{group}' could not be found.");
-        return arm_error(404, "ResourceGroupNotFound", &text);
+    let group = group?;
+    if ids().any(|known| known.resource_group().eq_ignore_ascii_case(group)) {
+        return None;
     }
-    let text = format!("The Resource '{}' under resource group '{group}' was not found.", id.name());
-    arm_error(404, "ResourceNotFound", &text)
+    let text = format!("Resource group '{group}' could not be found.");
+    Some(arm_error(404, "ResourceGroupNotFound", &text))
 }
 
 /// A bastion as ARM shows it: the group's name in capitals, the type in its own case, absent what was never set.
@@ -127,32 +179,40 @@ fn describe(bastion: &SimulatedBastion, port: u16) -> Value {
     let (subscription, group, name) =
         (id.subscription(), id.resource_group().to_ascii_uppercase(), id.name());
     let scope = format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Network");
-    let dns_name = bastion.traits.dns_name.clone().unwrap_or_else(|| format!("{}:{port}", bastion.host));
     let sku = match bastion.traits.sku {
+        Sku::Developer => "Developer",
         Sku::Basic => "Basic",
         Sku::Standard => "Standard",
         Sku::Premium => "Premium",
     };
-    let mut properties = json!({
-        "provisioningState": "Succeeded",
-        "dnsName": dns_name,
-        "scaleUnits": 2,
-        "ipConfigurations": [{
-            "name": "bastion_ip_config",
-            "id": format!("{scope}/bastionHosts/{name}/bastionHostIpConfigurations/bastion_ip_config"),
-            "type": "Microsoft.Network/bastionHosts/bastionHostIpConfigurations",
-            "properties": {
-                "provisioningState": "Succeeded",
-                "privateIPAllocationMethod": "Dynamic",
-                "subnet": { "id": format!("{scope}/virtualNetworks/vnet/subnets/AzureBastionSubnet") },
-            },
-        }],
-    });
+    let mut properties = json!({ "provisioningState": "Succeeded", "dnsName": bastion.dns_name(port) });
+    let built = if bastion.is_developer() {
+        // Nothing of it stands in a network of the customer's.
+        json!({
+            "virtualNetwork": { "id": format!("{scope}/virtualNetworks/vnet") },
+            "networkAcls": { "ipRules": [] },
+        })
+    } else {
+        json!({
+            "scaleUnits": 2,
+            "ipConfigurations": [{
+                "name": "bastion_ip_config",
+                "id": format!("{scope}/bastionHosts/{name}/bastionHostIpConfigurations/bastion_ip_config"),
+                "type": "Microsoft.Network/bastionHosts/bastionHostIpConfigurations",
+                "properties": {
+                    "provisioningState": "Succeeded",
+                    "privateIPAllocationMethod": "Dynamic",
+                    "subnet": { "id": format!("{scope}/virtualNetworks/vnet/subnets/AzureBastionSubnet") },
+                },
+            }],
+        })
+    };
     let flags = [
         ("enableTunneling", bastion.traits.enable_tunneling),
         ("enableIpConnect", bastion.traits.enable_ip_connect),
     ];
-    if let Some(map) = properties.as_object_mut() {
+    if let (Some(map), Value::Object(built)) = (properties.as_object_mut(), built) {
+        map.extend(built);
         map.extend(flags.into_iter().filter_map(|(name, flag)| Some((name.to_owned(), json!(flag?)))));
     }
     json!({
@@ -196,7 +256,6 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
     let field = |name: &str| {
         fields.iter().find(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.as_str())
     };
-    let form = request.header("content-type").unwrap_or_default();
     let tenant = request.path().strip_suffix("/oauth2/v2.0/token").and_then(|p| p.strip_prefix('/'));
     if request.method != "POST" || tenant.is_none() {
         return Err(("invalid_request", 900_561, "The endpoint only accepts POST requests to a token path."));
@@ -208,7 +267,7 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
             "Tenant not found. Check to make sure you have the correct one.",
         ));
     }
-    if !is_form(form) {
+    if !request.is_form() {
         return Err(("invalid_request", 900_144, "The request body must be a form."));
     }
     if field("grant_type") != Some("client_credentials") {
@@ -237,8 +296,5 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
     ))
 }
 
-/// Whether a `Content-Type` says that the body is a form.
-pub(super) fn is_form(content_type: &str) -> bool {
-    let kind = content_type.split_once(';').map_or(content_type, |(kind, _)| kind);
-    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
-}
+const NETWORK: &str = "microsoft.network";
+const HOSTS: &str = "bastionhosts";

@@ -2,40 +2,27 @@
 //!
 //! Nothing that a request set in motion is undone because its client went away: a session asked for is a session.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::answers::{container_page, gateway_error};
+use super::ending::{Client, part, sever};
 use super::http::{ReadError, Request, Response};
 use super::log::{EntryKind, RequestEntry};
-use super::upgrade::Upgrade;
-use super::world::{Cut, Reply, Verdict, World};
-use super::{arm, exchange, tunnel, upgrade};
-
-/// The TLS stream of a client.
-pub(super) type Client = TlsStream<TcpStream>;
+use super::tunnel::Handover;
+use super::verdict::{Reply, Verdict};
+use super::world::World;
+use super::{arm, broker, exchange, rdp, tunnel, upgrade};
 
 /// Serves one connection until it ends or the emulator does.
 pub(super) async fn serve(world: Arc<World>, config: Arc<ServerConfig>, tcp: TcpStream) {
     let stop = world.stop.clone();
     let Some(Some(handover)) = stop.run_until_cancelled(converse(&world, config, tcp)).await else { return };
     tunnel::run(world, handover).await;
-}
-
-/// A connection that has become a WebSocket.
-pub(super) struct Handover {
-    pub(super) client: Client,
-    /// What the client sent behind its upgrade.
-    pub(super) early: Vec<u8>,
-    pub(super) upgrade: Box<Upgrade>,
 }
 
 async fn converse(world: &World, config: Arc<ServerConfig>, tcp: TcpStream) -> Option<Handover> {
@@ -115,13 +102,16 @@ async fn judge(world: &World, request: &Request) -> Verdict {
     if world.is_host(host, "login.localhost") {
         return arm::sign_in(world, request);
     }
-    let Some(at) = world.bastion_at(host) else {
+    if world.is_broker(host) {
+        return broker::judge(world, request);
+    }
+    let Some((at, bastion)) = world.bastion_at(host) else {
         let entry = RequestEntry::of(EntryKind::Other, request);
         return Verdict::answer(entry, Response::text(421, "Misdirected Request"));
     };
     let path = request.path();
     let verdict = match path.strip_prefix("/api/tokens") {
-        Some("") if request.method == "POST" => exchange::open(world, at, request).await,
+        Some("") if request.method == "POST" => exchange::open(world, (at, bastion), request).await,
         Some(rest) if request.method == "DELETE" => {
             // The authToken is hexadecimal: nothing in it needs an escape.
             exchange::close(world, at, request, rest.strip_prefix('/').unwrap_or_default())
@@ -130,7 +120,8 @@ async fn judge(world: &World, request: &Request) -> Verdict {
             let entry = RequestEntry::of(EntryKind::Other, request);
             Verdict::answer(entry, gateway_error(405, "HTTP 405 Method Not Allowed"))
         }
-        None if path.contains("webtunnel") => upgrade::upgrade(world, at, request),
+        None if path == "/api/rdpfile" && !bastion.is_developer() => rdp::file(world, bastion, request),
+        None if path.contains("webtunnel") => upgrade::upgrade(world, (at, bastion), request),
         None => {
             let entry = RequestEntry::of(EntryKind::Other, request);
             let page = container_page(404);
@@ -138,52 +129,6 @@ async fn judge(world: &World, request: &Request) -> Verdict {
         }
     };
     let mut verdict = verdict;
-    if let (Some(bastion), None) = (world.bastions.get(at), &verdict.entry.target) {
-        verdict.entry.target = Some(bastion.id.name().to_owned());
-    }
+    verdict.entry.target.get_or_insert_with(|| bastion.id.name().to_owned());
     verdict
 }
-
-/// Ends a connection in order: close_notify, FIN, and what the client still says is heard out.
-pub(super) async fn part(mut client: Client) {
-    // A client that is gone already has parted as well.
-    let _gone = timeout(LINGER, client.shutdown()).await;
-    linger(client.into_inner().0).await;
-}
-
-/// Ends a connection as a fault wants it.
-pub(super) async fn sever(client: Client, cut: Cut) {
-    let (mut tcp, _) = client.into_inner();
-    match cut {
-        Cut::Silence => {
-            let mut sink = vec![0; 4096];
-            while matches!(tcp.read(&mut sink).await, Ok(n) if n > 0) {}
-        }
-        Cut::Drop => {
-            let _gone = tcp.shutdown().await;
-            linger(tcp).await;
-        }
-        Cut::Reset => reset(tcp),
-    }
-}
-
-/// RST, whatever is still on its way.
-pub(super) fn reset(tcp: TcpStream) {
-    if let Err(error) = tcp.set_zero_linger() {
-        tracing::debug!(%error, "a connection could not be reset");
-    }
-    drop(tcp);
-}
-
-/// Reads what nobody wants until the client's FIN: to close with bytes unread would be a reset, which may overtake
-/// the last answer.
-async fn linger(mut tcp: TcpStream) {
-    let drain = async {
-        let mut sink = vec![0; 16 * 1024];
-        while tcp.read(&mut sink).await? > 0 {}
-        Ok::<(), io::Error>(())
-    };
-    let _late = timeout(LINGER, drain).await;
-}
-
-const LINGER: Duration = Duration::from_secs(2);

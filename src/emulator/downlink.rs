@@ -13,12 +13,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::ending::{Cut, Leave};
 use super::faults::Pending;
 use super::frame::{self, Breach};
 use super::framing::Framing;
-use super::tunnel::{Control, Leave, Traffic};
-use super::world::{Cut, World};
-use crate::model::FaultAction;
+use super::traffic::{Control, Traffic};
+use super::world::World;
+use crate::model::{Endpoint, FaultAction};
 
 /// How the way down ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub(super) struct Downlink<'a, R, W> {
     pub(super) client: W,
     pub(super) target: R,
     pub(super) control: mpsc::Receiver<Control>,
-    pub(super) gone: CancellationToken,
+    pub(super) deleted: CancellationToken,
     pub(super) traffic: &'a Traffic,
     pub(super) world: &'a World,
     pub(super) faults: StreamFaults<'a>,
@@ -54,7 +55,7 @@ pub(super) struct Downlink<'a, R, W> {
 /// What goes wrong in one stream.
 pub(super) struct StreamFaults<'a> {
     world: &'a World,
-    target: &'a str,
+    target: &'a Endpoint,
     changes: watch::Receiver<u64>,
     had: BTreeSet<usize>,
     pending: Option<Pending>,
@@ -75,7 +76,7 @@ enum Wake {
 }
 
 impl<'a> StreamFaults<'a> {
-    pub(super) fn new(world: &'a World, target: &'a str) -> Self {
+    pub(super) fn new(world: &'a World, target: &'a Endpoint) -> Self {
         let changes = world.faults.changes();
         let (had, struck) = (BTreeSet::new(), Vec::new());
         let pending = world.faults.pending(target, &had);
@@ -137,7 +138,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Downlink<'_, R, W> {
         let flush = self.framing.flush_at();
         tokio::select! {
             biased;
-            () = self.gone.cancelled() => Wake::Deleted,
+            () = self.deleted.cancelled() => Wake::Deleted,
             control = self.control.recv() => Wake::Control(control),
             Ok(()) = self.faults.changes.changed() => Wake::Faults,
             () = sleep_until(ping.unwrap_or_else(Instant::now)), if ping.is_some() => Wake::Ping,
@@ -242,7 +243,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Downlink<'_, R, W> {
     async fn silence(&mut self) -> DownEnd {
         loop {
             tokio::select! {
-                () = self.gone.cancelled() => return fault(&FaultAction::Silence, Leave::Cut(Cut::Drop)),
+                () = self.deleted.cancelled() => return fault(&FaultAction::Silence, Leave::Cut(Cut::Drop)),
                 control = self.control.recv() => if control.is_none() {
                     return DownEnd::Lost;
                 },
@@ -276,7 +277,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Downlink<'_, R, W> {
         }
         self.out.clear();
         match timeout(patience, self.client.flush()).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.traffic.touch();
+                Ok(())
+            }
             Ok(Err(_)) => Err(DownEnd::Lost),
             Err(_) => Err(DownEnd::Stalled),
         }

@@ -4,27 +4,28 @@
 //! whose breach the real service would not notice are noted and nothing else happens.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::access::TokenFlaw;
-use super::answers::{BUSY, INTERNAL, gateway_error, misbehave};
-use super::arm::is_form;
+use super::answers::{BUSY, FORBIDDEN, INTERNAL, gateway_error, strike};
+use super::broker;
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
 use super::sessions::{Deletion, Grant, Place};
-use super::world::{SimulatedBastion, Verdict, World};
-use crate::model::{Endpoint, FaultAction, FaultPhase, ResourceId, Sku};
+use super::verdict::Verdict;
+use super::world::{SimulatedBastion, World};
+use crate::model::{Endpoint, FaultPhase, ResourceId, Sku};
 use crate::sys::clock;
 
 /// `POST /api/tokens`.
-pub(super) async fn open(world: &World, at: usize, request: &Request) -> Verdict {
+pub(super) async fn open(
+    world: &World,
+    (at, bastion): (usize, &SimulatedBastion),
+    request: &Request,
+) -> Verdict {
     let mut entry = RequestEntry::of(EntryKind::Token, request);
-    let Some(bastion) = world.bastions.get(at) else {
-        return Verdict::answer(entry, gateway_error(404, "Target resource not found"));
-    };
     let form = match Form::read(request, &mut entry) {
         Ok(form) => form,
         Err(response) => return Verdict::answer(entry, response),
@@ -33,16 +34,11 @@ pub(super) async fn open(world: &World, at: usize, request: &Request) -> Verdict
         Ok(place) => place,
         Err(response) => return Verdict::answer(entry, response),
     };
-    entry.target = Some(format!("{}:{}", place.name, place.port));
-    let mut delay = Duration::ZERO;
-    if let Some(action) = world.strike(FaultPhase::Token, &place.name, &mut entry) {
-        if let Some(reply) = misbehave(&action, FaultPhase::Token, world.port) {
-            return Verdict::reply(entry, reply);
-        }
-        if let FaultAction::Delay(by) = action {
-            delay = by;
-        }
-    }
+    entry.target = Some(place.to_string());
+    let delay = match strike(world, FaultPhase::Token, Some(&place.endpoint), &mut entry) {
+        Ok(delay) => delay,
+        Err(reply) => return Verdict::reply(entry, reply),
+    };
     // Nobody listens whether the client is still there: a session that was asked for exists.
     let delay = world.setup_delay.saturating_add(delay);
     if !delay.is_zero() {
@@ -91,7 +87,7 @@ impl Form {
         if request.header("cookie").is_some() {
             entry.violate("G3", "a cookie on /api/tokens");
         }
-        if !is_form(request.header("content-type").unwrap_or_default()) {
+        if !request.is_form() {
             entry.violate("G2", "the body is not application/x-www-form-urlencoded");
             return Err(internal());
         }
@@ -160,9 +156,7 @@ impl Form {
                 return Err(gateway_error(403, "The access token is not valid for this resource."));
             }
         }
-        if bastion.traits.sku == Sku::Basic || bastion.traits.enable_tunneling != Some(true) {
-            return Err(gateway_error(403, "Tunneling is disabled"));
-        }
+        admit(bastion)?;
         let missing = || gateway_error(404, "Target resource not found");
         let id = ResourceId::parse(&self.resource_id).map_err(|_| missing())?;
         let endpoint = if id.is_type("Microsoft.Network/bh-hostConnect") {
@@ -173,12 +167,13 @@ impl Form {
             }
             Endpoint::Resource(id)
         };
-        let name = match &endpoint {
-            Endpoint::Resource(id) => id.name().to_owned(),
-            Endpoint::Address(address) => address.to_string(),
-        };
+        if bastion.is_developer() && !broker::serves(&endpoint, self.port) {
+            entry.violate("G39", "a Developer bastion is for machines on ports 22 and 3389");
+            let message = "This Bastion reaches virtual machines on ports 22 and 3389 only.";
+            return Err(gateway_error(400, message));
+        }
         let machine = world.machine(&endpoint).ok_or_else(missing)?;
-        Ok(Place { machine, name, port: self.port })
+        Ok(Place { machine, endpoint, port: self.port })
     }
 
     fn address(
@@ -192,7 +187,7 @@ impl Form {
             entry.violate("G7", "an address without hostname");
             invalid()
         })?;
-        if bastion.traits.enable_ip_connect != Some(true) {
+        if bastion.is_developer() || bastion.traits.enable_ip_connect != Some(true) {
             return Err(gateway_error(403, "IP based connection is not enabled for this Bastion."));
         }
         if hostname != id.name() {
@@ -214,6 +209,22 @@ impl Form {
     }
 }
 
+/// Whether a bastion has native clients at all (G10), and this one's caller the right to read (G11).
+pub(super) fn admit(bastion: &SimulatedBastion) -> Result<(), Response> {
+    let open = match bastion.traits.sku {
+        Sku::Developer => true,
+        Sku::Basic => false,
+        Sku::Standard | Sku::Premium => bastion.traits.enable_tunneling == Some(true),
+    };
+    if !open {
+        return Err(gateway_error(403, "Tunneling is disabled"));
+    }
+    if !bastion.traits.reader {
+        return Err(gateway_error(403, FORBIDDEN));
+    }
+    Ok(())
+}
+
 /// `DELETE /api/tokens/{authToken}`.
 pub(super) fn close(world: &World, at: usize, request: &Request, auth: &str) -> Verdict {
     let mut entry = RequestEntry::of(EntryKind::Delete, request);
@@ -225,17 +236,12 @@ pub(super) fn close(world: &World, at: usize, request: &Request, auth: &str) -> 
         entry.violate("G35", "a deletion without X-Node-Id");
     }
     let place = world.sessions.place(at, auth);
-    entry.target = place.as_ref().map(|place| format!("{}:{}", place.name, place.port));
-    let name = place.map(|place| place.name).unwrap_or_default();
-    let mut delay = Duration::ZERO;
-    if let Some(action) = world.strike(FaultPhase::Delete, &name, &mut entry) {
-        if let Some(reply) = misbehave(&action, FaultPhase::Delete, world.port) {
-            return Verdict::reply(entry, reply);
-        }
-        if let FaultAction::Delay(by) = action {
-            delay = by;
-        }
-    }
+    entry.target = place.as_ref().map(Place::to_string);
+    let endpoint = place.as_ref().map(|place| &place.endpoint);
+    let delay = match strike(world, FaultPhase::Delete, endpoint, &mut entry) {
+        Ok(delay) => delay,
+        Err(reply) => return Verdict::reply(entry, reply),
+    };
     entry.node = node.map(str::to_owned);
     let missing = || gateway_error(404, "No such token.");
     let response = match world.sessions.delete(at, auth, node) {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::model::{Fault, FaultAction, FaultPhase};
+use crate::model::{Endpoint, Fault, FaultAction, FaultPhase};
 
 /// The faults of a running emulator.
 pub(super) struct FaultPlan {
@@ -42,17 +42,17 @@ impl FaultPlan {
     }
 
     /// The fault that strikes here and now, if any.
-    pub(super) fn strike(&self, phase: FaultPhase, target: &str) -> Option<FaultAction> {
+    pub(super) fn strike(&self, phase: FaultPhase, target: Option<&Endpoint>) -> Option<FaultAction> {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         faults.iter_mut().find(|p| p.matches(phase, target))?.take()
     }
 
     /// The fault that a stream to `target` has to look out for, other than those that it had.
-    pub(super) fn pending(&self, target: &str, had: &BTreeSet<usize>) -> Option<Pending> {
+    pub(super) fn pending(&self, target: &Endpoint, had: &BTreeSet<usize>) -> Option<Pending> {
         let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         let mut candidates = faults.iter().enumerate();
         candidates
-            .find(|(index, p)| !had.contains(index) && p.matches(FaultPhase::Stream, target))
+            .find(|(index, p)| !had.contains(index) && p.matches(FaultPhase::Stream, Some(target)))
             .map(|(index, p)| Pending { index, after: p.fault.after })
     }
 
@@ -74,8 +74,8 @@ impl Planned {
         Self { left: (fault.times != 0).then_some(fault.times), fault }
     }
 
-    fn matches(&self, phase: FaultPhase, target: &str) -> bool {
-        let meant = self.fault.target.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(target));
+    fn matches(&self, phase: FaultPhase, target: Option<&Endpoint>) -> bool {
+        let meant = self.fault.target.is_none() || self.fault.target.as_ref() == target;
         self.left != Some(0) && self.fault.phase == phase && meant
     }
 
@@ -87,28 +87,7 @@ impl Planned {
 
 /// Whether a fault can strike where it is meant to; otherwise why not.
 pub(super) fn check(fault: &Fault) -> Result<(), &'static str> {
-    let request = fault.phase != FaultPhase::Stream;
-    let possible = match &fault.action {
-        FaultAction::Status(_)
-        | FaultAction::PlainStatus(_)
-        | FaultAction::EmptyStatus(_)
-        | FaultAction::Redirect(..)
-        | FaultAction::Delay(_) => request,
-        FaultAction::Malformed => fault.phase == FaultPhase::Token,
-        FaultAction::Silence | FaultAction::Drop | FaultAction::Reset => true,
-        FaultAction::HttpAfter101 | FaultAction::Bare101 | FaultAction::WrongAccept => {
-            fault.phase == FaultPhase::Upgrade
-        }
-        FaultAction::CloseNotify
-        | FaultAction::Close(_)
-        | FaultAction::ReservedBit
-        | FaultAction::Masked
-        | FaultAction::UnknownOpcode
-        | FaultAction::Text
-        | FaultAction::NoPong
-        | FaultAction::Pings(_) => !request,
-    };
-    if !possible {
+    if !fault.action.strikes_in(fault.phase) {
         return Err("this action cannot strike in this phase");
     }
     match &fault.action {

@@ -45,6 +45,17 @@ impl Request {
             .any(|(_, value)| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
     }
 
+    /// Whether `Content-Type` says that the body is of this type, whatever its parameters.
+    pub(super) fn is_type(&self, kind: &str) -> bool {
+        let stated = self.header("content-type").unwrap_or_default();
+        stated.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind)
+    }
+
+    /// Whether the body is a form.
+    pub(super) fn is_form(&self) -> bool {
+        self.is_type("application/x-www-form-urlencoded")
+    }
+
     pub(super) fn path(&self) -> &str {
         self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)
     }
@@ -205,6 +216,7 @@ pub(super) fn phrase(status: u16) -> &'static str {
         408 => "Request Timeout",
         409 => "Conflict",
         413 => "Content Too Large",
+        415 => "Unsupported Media Type",
         421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",

@@ -24,6 +24,10 @@ pub enum EntryKind {
     Arm,
     /// A sign-in.
     Login,
+    /// A question to the broker: `POST /api/connection`.
+    Broker,
+    /// `GET /api/rdpfile`.
+    Rdp,
     /// `POST /api/tokens`.
     Token,
     /// A WebSocket upgrade.
@@ -45,6 +49,8 @@ impl EntryKind {
         match self {
             Self::Arm => "arm",
             Self::Login => "login",
+            Self::Broker => "broker",
+            Self::Rdp => "rdp",
             Self::Token => "token",
             Self::Upgrade => "upgrade",
             Self::Delete => "delete",
@@ -210,6 +216,11 @@ impl RequestLog {
         }
         entries.push_back(entry);
         drop(entries);
+        self.stir();
+    }
+
+    /// Has whoever waits look again.
+    pub(super) fn stir(&self) {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 }

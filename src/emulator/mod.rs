@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! connection ─▶ arm (ARM, sign-in)
+//!            ─▶ broker (Developer), rdp
 //!            ─▶ exchange (tokens) ─▶ sessions
 //!            ─▶ upgrade ─▶ tunnel ─▶ uplink, downlink ─▶ target
 //! ```
@@ -31,8 +32,10 @@ mod access;
 mod answers;
 mod arm;
 mod authority;
+mod broker;
 mod connection;
 mod downlink;
+mod ending;
 mod exchange;
 mod faults;
 mod frame;
@@ -40,12 +43,15 @@ mod framing;
 mod http;
 mod log;
 mod page;
+mod rdp;
 mod redact;
 mod sessions;
 mod target;
+mod traffic;
 mod tunnel;
 mod upgrade;
 mod uplink;
+mod verdict;
 mod world;
 
 pub use authority::AuthorityError;
@@ -172,7 +178,7 @@ impl Emulator {
 
     /// Waits until the counts satisfy a condition; `false`: they did not in time.
     ///
-    /// They are looked at after each entry of the log.
+    /// They are looked at after each entry of the log, and when a node vanishes.
     pub async fn wait_for_sessions(
         &self,
         condition: impl Fn(&SessionCounts) -> bool,
@@ -190,6 +196,13 @@ impl Emulator {
                 self.world.sessions.note(&[], &[format!("fault left out: {reason}")]);
             }
         }
+    }
+
+    /// Takes away a node, as `nodeId` names it: its sessions are lost, their WebSockets reset, and their deletion
+    /// finds nothing. Another node comes in its place, so that there are always two.
+    pub fn vanish_node(&self, node: &str) {
+        self.world.sessions.vanish(node);
+        self.log().stir();
     }
 
     /// Closes the listener and every connection, waits for all of its tasks, and finishes the log.

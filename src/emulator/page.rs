@@ -11,7 +11,7 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::time::Instant;
 
 use super::http::{ReadError, Request, Response};
-use super::tunnel::Traffic;
+use super::traffic::Traffic;
 
 /// What the page tells of its visitor's way.
 pub(super) struct Visit {

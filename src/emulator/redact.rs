@@ -92,7 +92,17 @@ const HEADERS: &[&str] = &[
     "x-ms-client-request-id",
     "x-node-id",
 ];
-const FIELDS: &[&str] =
-    &["resourceId", "protocol", "workloadHostPort", "hostname", "grant_type", "scope", "client_id"];
-const QUERIES: &[&str] = &["api-version", "X-Node-Id"];
+const FIELDS: &[&str] = &[
+    "resourceId",
+    "protocol",
+    "workloadHostPort",
+    "hostname",
+    "bastionResourceId",
+    "vmPort",
+    "connectionType",
+    "grant_type",
+    "scope",
+    "client_id",
+];
+const QUERIES: &[&str] = &["api-version", "X-Node-Id", "resourceId", "format", "rdpport", "enablerdsaad"];
 const WORDS: &[&str] = &["api", "tokens", "webtunnelv2", "webtunnel", "omni", "rdpfile", "connection"];

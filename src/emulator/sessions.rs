@@ -1,6 +1,8 @@
 //! Sessions: granted by the token exchange, used by one WebSocket, gone when they are deleted and not before.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access::hex;
+use crate::model::Endpoint;
 
 /// How many sessions there were and are, and what clients did wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +19,9 @@ pub struct SessionCounts {
     pub opened: u64,
     /// Deleted by a client so far.
     pub deleted: u64,
-    /// Granted and not deleted.
+    /// Gone with the node that they lived on.
+    pub lost: u64,
+    /// Granted, and neither deleted nor lost.
     pub live: u64,
     /// WebSockets open now.
     pub streams: u64,
@@ -31,9 +36,14 @@ pub struct SessionCounts {
 pub(super) struct Place {
     /// Index of the machine.
     pub(super) machine: usize,
-    /// Its name or address.
-    pub(super) name: String,
+    pub(super) endpoint: Endpoint,
     pub(super) port: u16,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.endpoint, self.port)
+    }
 }
 
 /// What the token exchange answers.
@@ -51,8 +61,16 @@ pub(super) struct Admission {
     pub(super) number: u64,
     pub(super) node: String,
     pub(super) place: Place,
+    pub(super) end: SessionEnd,
+}
+
+/// How a session's WebSocket learns that the session is no more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SessionEnd {
     /// Cancelled when the session is deleted.
-    pub(super) gone: CancellationToken,
+    pub(super) deleted: CancellationToken,
+    /// Cancelled when its node vanishes.
+    pub(super) lost: CancellationToken,
 }
 
 /// Why an upgrade does not get in.
@@ -83,16 +101,19 @@ pub(super) struct Sessions {
     life: Duration,
 }
 
-#[derive(Default)]
 struct Table {
     /// By authToken.
     live: HashMap<String, Session>,
     /// authToken by websocketToken.
     tickets: HashMap<String, String>,
+    /// The nodes of every bastion, in turn (G14); always two.
+    nodes: [String; 2],
+    /// What the next node's address ends with.
+    next_node: u32,
     opened: u64,
     deleted: u64,
+    lost: u64,
     streams: u64,
-    rounds: usize,
     violations: VecDeque<String>,
     warnings: VecDeque<String>,
 }
@@ -105,13 +126,25 @@ struct Session {
     ticket: String,
     issued: Instant,
     used: bool,
-    gone: CancellationToken,
+    end: SessionEnd,
 }
 
 impl Sessions {
     /// No sessions; a websocketToken will be good for `life`.
     pub(super) fn new(life: Duration) -> Self {
-        Self { table: Mutex::default(), life }
+        let table = Table {
+            live: HashMap::new(),
+            tickets: HashMap::new(),
+            nodes: [node(0), node(1)],
+            next_node: 2,
+            opened: 0,
+            deleted: 0,
+            lost: 0,
+            streams: 0,
+            violations: VecDeque::new(),
+            warnings: VecDeque::new(),
+        };
+        Self { table: Mutex::new(table), life }
     }
 
     /// Grants a session, unless as many as `limit` (0: any number) are open on this bastion.
@@ -122,8 +155,8 @@ impl Sessions {
             return None;
         }
         table.opened += 1;
-        table.rounds = table.rounds.wrapping_add(1);
-        let node = NODES.get(table.rounds % NODES.len()).copied().unwrap_or("10.0.1.4").to_owned();
+        table.nodes.rotate_left(1);
+        let [node, _] = table.nodes.clone();
         let auth_token = hex(&rand::random::<[u8; 32]>());
         let ticket = ticket();
         let session = Session {
@@ -134,7 +167,7 @@ impl Sessions {
             ticket: ticket.clone(),
             issued: Instant::now(),
             used: false,
-            gone: CancellationToken::new(),
+            end: SessionEnd::default(),
         };
         let number = session.number;
         table.live.insert(auth_token.clone(), session);
@@ -181,7 +214,7 @@ impl Sessions {
             number: session.number,
             node: session.node.clone(),
             place: session.place.clone(),
-            gone: session.gone.clone(),
+            end: session.end.clone(),
         })
     }
 
@@ -202,8 +235,24 @@ impl Sessions {
         let Some(session) = table.live.remove(auth) else { return Deletion::Unknown };
         table.tickets.remove(&session.ticket);
         table.deleted += 1;
-        session.gone.cancel();
+        session.end.deleted.cancel();
         Deletion::Done(session.number)
+    }
+
+    /// Takes a node away with everything on it, and puts a new one in its place (G42).
+    pub(super) fn vanish(&self, name: &str) {
+        let mut table = self.table();
+        let table = &mut *table;
+        let Some(place) = table.nodes.iter_mut().find(|node| *node == name) else { return };
+        *place = node(table.next_node);
+        table.next_node = table.next_node.wrapping_add(1);
+        let gone: Vec<Session> =
+            table.live.extract_if(|_, session| session.node == name).map(|(_, session)| session).collect();
+        for session in gone {
+            table.tickets.remove(&session.ticket);
+            table.lost += 1;
+            session.end.lost.cancel();
+        }
     }
 
     /// Counts a WebSocket for as long as the guard lives.
@@ -230,7 +279,8 @@ impl Sessions {
         SessionCounts {
             opened: table.opened,
             deleted: table.deleted,
-            live: table.opened - table.deleted,
+            lost: table.lost,
+            live: table.opened - table.deleted - table.lost,
             streams: table.streams,
             violations: table.violations.iter().cloned().collect(),
             warnings: table.warnings.iter().cloned().collect(),
@@ -257,8 +307,11 @@ fn ticket() -> String {
     format!("{}/{}%2F{}+{}", part(), part(), part(), part())
 }
 
-/// The nodes of every bastion, in turn (G14).
-const NODES: [&str; 2] = ["10.0.1.4", "10.0.1.5"];
+/// The address of a node: the first ones of a subnet that Azure does not keep for itself, and so on.
+fn node(number: u32) -> String {
+    Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 1, 4).to_bits().wrapping_add(number)).to_string()
+}
+
 /// A client that never deletes must not fill the memory.
 const MOST: usize = 10_000;
 const NOTES: usize = 1_000;

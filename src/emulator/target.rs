@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::reset;
+use super::ending::reset;
 use super::page;
 use super::sessions::Admission;
-use super::tunnel::Traffic;
+use super::traffic::Traffic;
 use super::world::World;
 use crate::model::Service;
 
@@ -47,7 +47,7 @@ impl Target {
             Some(Service::Echo) => Ok(Self::within(world, echo)),
             Some(Service::Http) => {
                 let visit = page::Visit {
-                    machine: place.name.clone(),
+                    machine: place.endpoint.to_string(),
                     port: place.port,
                     session: admission.number,
                     node: admission.node.clone(),

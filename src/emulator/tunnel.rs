@@ -7,47 +7,38 @@
 //!         ── RST, refusal ▶ close 1011
 //!  session deleted ───────▶ close 1002
 //!  broken rule ───────────▶ close 1002, 1003 or 1009
+//!  node vanishes ─────────▶ RST, both ways
+//!  no frame for too long ─▶ nothing to the client, RST to the target
 //! ```
 //! A close frame is followed by the client's own for a bounded time, then by the end of the connection.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connection::{Client, Handover, part, sever};
 use super::downlink::{DownEnd, Downlink, StreamFaults};
+use super::ending::{Client, Cut, Leave, forget, part, sever};
 use super::frame::{self, Breach};
 use super::framing::Framing;
 use super::log::{EntryKind, RequestEntry};
+use super::sessions::{Admission, SessionEnd};
 use super::target::{ConnectError, Target};
-use super::uplink::{CLOSED, UpEnd, Uplink};
-use super::world::{Cut, World};
+use super::traffic::{CLOSED, Traffic};
+use super::uplink::{UpEnd, Uplink};
+use super::verdict::Upgrade;
+use super::world::World;
 
-/// What passes from the way up to the way down, which alone writes to the client.
-#[derive(Clone, Debug)]
-pub(super) enum Control {
-    Pong(Vec<u8>),
-    /// The client closed; the echo is due.
-    Close(u16),
-    Breach(Breach),
-}
-
-/// What has passed, and what either way must know of the other.
-#[derive(Debug, Default)]
-pub(super) struct Traffic {
-    pub(super) up: AtomicU64,
-    pub(super) down: AtomicU64,
-    /// Messages above the advised size.
-    pub(super) large: AtomicU64,
-    pub(super) close_sent: AtomicBool,
-    /// `CLOSED | code` once the client has closed.
-    pub(super) client_closed: AtomicU32,
-    pub(super) target_broken: AtomicBool,
+/// A connection that has become a WebSocket.
+pub(super) struct Handover {
+    pub(super) client: Client,
+    /// What the client sent behind its upgrade.
+    pub(super) early: Vec<u8>,
+    pub(super) upgrade: Box<Upgrade>,
 }
 
 /// Serves a WebSocket until it ends, and writes down how it did.
@@ -60,8 +51,7 @@ pub(super) async fn run(world: Arc<World>, handover: Handover) {
     entry.path = upgrade.path;
     entry.session = Some(upgrade.admission.number);
     entry.node = Some(upgrade.admission.node.clone());
-    let place = &upgrade.admission.place;
-    entry.target = Some(format!("{}:{}", place.name, place.port));
+    entry.target = Some(upgrade.admission.place.to_string());
     let stop = world.stop.clone();
     let served = match upgrade.page {
         Some(page) => stop
@@ -106,12 +96,14 @@ struct Ended {
 enum Leaving {
     Part(Client),
     Sever(Client, Cut),
+    Forget(Client, SessionEnd),
 }
 
 async fn leave(leaving: Leaving) {
     match leaving {
         Leaving::Part(client) => part(client).await,
         Leaving::Sever(client, cut) => sever(client, cut).await,
+        Leaving::Forget(client, end) => forget(client, end).await,
     }
 }
 
@@ -126,7 +118,7 @@ async fn tunnel(
     world: &Arc<World>,
     client: Client,
     early: &[u8],
-    admission: &super::sessions::Admission,
+    admission: &Admission,
     traffic: &Arc<Traffic>,
 ) -> Ended {
     let target = match Target::connect(world, admission, traffic).await {
@@ -141,15 +133,21 @@ async fn tunnel(
         client: to_client,
         target: from_target,
         control: receiver,
-        gone: admission.gone.clone(),
+        deleted: admission.end.deleted.clone(),
         traffic,
         world,
-        faults: StreamFaults::new(world, &admission.place.name),
+        faults: StreamFaults::new(world, &admission.place.endpoint),
         framing: Framing::new(world.frames),
         out: Vec::with_capacity(OUT),
         breach: None,
     };
-    let (end, how) = meet(world, traffic, early, &mut up, &mut down).await;
+    let (end, how) = tokio::select! {
+        met = meet(world, traffic, early, &mut up, &mut down) => met,
+        () = admission.end.lost.cancelled() => ("the node vanished".to_owned(), Some(Leave::Cut(Cut::Reset))),
+        () = traffic.idle(world.idle_limit) => {
+            (format!("no frame for {:?}: dropped without a word", world.idle_limit), Some(Leave::Forget))
+        }
+    };
     let Downlink { client: to_client, target: from_target, faults, breach, .. } = down;
     let client = up.client.unsplit(to_client);
     let target = from_target.unsplit(up.target);
@@ -165,15 +163,9 @@ async fn tunnel(
     let leaving = how.map(|how| match how {
         Leave::Part => Leaving::Part(client),
         Leave::Cut(cut) => Leaving::Sever(client, cut),
+        Leave::Forget => Leaving::Forget(client, admission.end.clone()),
     });
     Ended { end, breach, faults: faults.struck, leaving }
-}
-
-/// How the client's connection is to end; without it, the client is gone already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leave {
-    Part,
-    Cut(Cut),
 }
 
 /// Runs both ways until the stream has ended.

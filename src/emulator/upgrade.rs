@@ -1,4 +1,5 @@
-//! The WebSocket upgrade: `GET /webtunnelv2/{websocketToken}?X-Node-Id={nodeId}`.
+//! The WebSocket upgrade: `GET /webtunnelv2/{websocketToken}?X-Node-Id={nodeId}`, and on a Developer bastion's pod
+//! `GET /omni/webtunnel/{websocketToken}`.
 //!
 //! The token is taken as one path segment, unescaped exactly once, and is spent by being looked up: nobody dials it
 //! twice. A node that is not the session's own is refused before the upgrade.
@@ -11,27 +12,23 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::answers::{container_page, misbehave};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
-use super::sessions::{Admission, Refusal};
-use super::world::{Reply, Verdict, World};
+use super::sessions::Refusal;
+use super::verdict::{Reply, Upgrade, Verdict};
+use super::world::{SimulatedBastion, World};
 use crate::model::{FaultAction, FaultPhase};
 
-/// A request that becomes a WebSocket.
-pub(super) struct Upgrade {
-    pub(super) admission: Admission,
-    /// What is answered.
-    pub(super) response: Response,
-    /// A raw HTTP answer where the first frame belongs.
-    pub(super) page: Option<Vec<u8>>,
-    pub(super) host: String,
-    pub(super) path: String,
-}
-
 /// What an upgrade earns.
-pub(super) fn upgrade(world: &World, at: usize, request: &Request) -> Verdict {
+pub(super) fn upgrade(
+    world: &World,
+    (at, bastion): (usize, &SimulatedBastion),
+    request: &Request,
+) -> Verdict {
     let mut entry = RequestEntry::of(EntryKind::Upgrade, request);
     let refusal = |status: u16| Response::new(status, "text/html;charset=utf-8", container_page(status));
-    let Some(segment) = request.path().strip_prefix("/webtunnelv2/") else {
-        entry.violate("G16", "a path of old");
+    let developer = bastion.is_developer();
+    let prefix = if developer { "/omni/webtunnel/" } else { "/webtunnelv2/" };
+    let Some(segment) = request.path().strip_prefix(prefix) else {
+        entry.violate("G16", "not the path of this kind of gateway");
         return Verdict::answer(entry, refusal(404));
     };
     if let Err((rule, what, response)) = handshake(request) {
@@ -58,12 +55,13 @@ pub(super) fn upgrade(world: &World, at: usize, request: &Request) -> Verdict {
     };
     entry.node = Some(admission.node.clone());
     entry.session = Some(admission.number);
-    entry.target = Some(format!("{}:{}", admission.place.name, admission.place.port));
-    if request.query() != [("X-Node-Id".to_owned(), admission.node.clone())] {
-        entry.violate("G17", "the query is not X-Node-Id with the session's node");
+    entry.target = Some(admission.place.to_string());
+    let query = if developer { vec![] } else { vec![("X-Node-Id".to_owned(), admission.node.clone())] };
+    if request.query() != query {
+        entry.violate("G17", "the query is not what the session asks for");
         return Verdict::answer(entry, refusal(400));
     }
-    let action = world.strike(FaultPhase::Upgrade, &admission.place.name, &mut entry);
+    let action = world.strike(FaultPhase::Upgrade, Some(&admission.place.endpoint), &mut entry);
     if let Some(reply) = action.as_ref().and_then(|a| misbehave(a, FaultPhase::Upgrade, world.port)) {
         return Verdict::reply(entry, reply);
     }

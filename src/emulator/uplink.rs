@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::frame::{Breach, Head, Kind, MESSAGE_ADVICE, READ_BUFFER, unmask};
-use super::tunnel::{Control, Traffic};
+use super::traffic::{CLOSED, Control, Traffic};
 
 /// How the client's side ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Uplink<R, W> {
         let mut filled = early.len();
         loop {
             let batch = digest(buffer.get_mut(..filled).unwrap_or_default());
+            if batch.used > 0 {
+                traffic.touch();
+            }
             if batch.large > 0 {
                 traffic.large.fetch_add(batch.large, Ordering::Relaxed);
             }
@@ -162,6 +165,3 @@ fn digest(bytes: &mut [u8]) -> Batch {
     }
     batch
 }
-
-/// Marks [`Traffic::client_closed`] as set, whatever the code.
-pub(super) const CLOSED: u32 = 0x1_0000;

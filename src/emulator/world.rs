@@ -7,11 +7,10 @@ use tokio_util::task::TaskTracker;
 
 use super::access::{AccessTokens, guid};
 use super::faults::FaultPlan;
-use super::http::Response;
 use super::log::{Journal, RequestEntry};
 use super::sessions::Sessions;
 use crate::model::{
-    BastionTraits, Emulation, Endpoint, FaultAction, FaultPhase, Frames, Machine, ResourceId, Service,
+    BastionTraits, Emulation, Endpoint, FaultAction, FaultPhase, Frames, Machine, ResourceId, Service, Sku,
 };
 
 /// Shared by all connections of one emulator.
@@ -21,6 +20,7 @@ pub(super) struct World {
     pub(super) machines: Vec<Machine>,
     pub(super) frames: Frames,
     pub(super) setup_delay: Duration,
+    pub(super) idle_limit: Duration,
     pub(super) limits: Limits,
     pub(super) tokens: AccessTokens,
     pub(super) sessions: Sessions,
@@ -34,8 +34,30 @@ pub(super) struct World {
 pub(super) struct SimulatedBastion {
     pub(super) id: ResourceId,
     pub(super) traits: BastionTraits,
-    /// `bst-{guid}.bastion.localhost`, without the port.
+    /// `bst-{guid}.bastion.localhost`, for Developer `pod-{guid}.bastion.localhost`; without the port.
     pub(super) host: String,
+}
+
+impl SimulatedBastion {
+    fn new(id: ResourceId, traits: BastionTraits) -> Self {
+        let kind = if traits.sku == Sku::Developer { "pod" } else { "bst" };
+        Self { id, traits, host: format!("{kind}-{}.bastion.localhost", guid()) }
+    }
+
+    /// Whether it is one of the shared ones: reached through the broker, for machines only, on two ports.
+    pub(super) fn is_developer(&self) -> bool {
+        self.traits.sku == Sku::Developer
+    }
+
+    /// `properties.dnsName`: of a Developer bastion, the broker's.
+    pub(super) fn dns_name(&self, port: u16) -> String {
+        let own = if self.is_developer() { BROKER } else { &self.host };
+        self.traits.dns_name.clone().unwrap_or_else(|| format!("{own}:{port}"))
+    }
+
+    fn is_called(&self, host: &str) -> bool {
+        self.traits.dns_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(host))
+    }
 }
 
 /// How long the emulator has patience.
@@ -68,58 +90,10 @@ impl Default for Limits {
     }
 }
 
-/// What the emulator does about a request.
-pub(super) struct Verdict {
-    pub(super) entry: RequestEntry,
-    pub(super) reply: Reply,
-    /// How much later.
-    pub(super) delay: Duration,
-}
-
-/// The visible half of a [`Verdict`].
-pub(super) enum Reply {
-    Answer(Response),
-    Cut(Cut),
-    Upgrade(Box<super::upgrade::Upgrade>),
-}
-
-/// How a connection ends instead of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// It does not end: it says nothing any more.
-    Silence,
-    /// FIN without close_notify.
-    Drop,
-    /// RST.
-    Reset,
-}
-
-impl Verdict {
-    pub(super) fn answer(entry: RequestEntry, response: Response) -> Self {
-        Self { entry, reply: Reply::Answer(response), delay: Duration::ZERO }
-    }
-
-    pub(super) fn reply(entry: RequestEntry, reply: Reply) -> Self {
-        Self { entry, reply, delay: Duration::ZERO }
-    }
-
-    pub(super) fn after(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-}
-
 impl World {
     pub(super) fn new(emulation: Emulation, parts: Parts) -> Self {
-        let bastions = emulation
-            .bastions
-            .into_iter()
-            .map(|(id, traits)| SimulatedBastion {
-                id,
-                traits,
-                host: format!("bst-{}.bastion.localhost", guid()),
-            })
-            .collect();
+        let bastions =
+            emulation.bastions.into_iter().map(|(id, traits)| SimulatedBastion::new(id, traits)).collect();
         let Parts { port, limits, tokens, journal } = parts;
         Self {
             port,
@@ -127,6 +101,7 @@ impl World {
             machines: emulation.machines,
             frames: emulation.frames,
             setup_delay: emulation.setup_delay,
+            idle_limit: emulation.idle_limit,
             limits,
             tokens,
             sessions: Sessions::new(limits.ticket),
@@ -144,11 +119,17 @@ impl World {
     }
 
     /// Which bastion's data plane a `Host` header means.
-    pub(super) fn bastion_at(&self, host: &str) -> Option<usize> {
-        self.bastions.iter().position(|bastion| {
-            let own = self.is_host(host, &bastion.host);
-            own || bastion.traits.dns_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(host))
+    pub(super) fn bastion_at(&self, host: &str) -> Option<(usize, &SimulatedBastion)> {
+        self.bastions.iter().enumerate().find(|(_, bastion)| {
+            self.is_host(host, &bastion.host) || (!bastion.is_developer() && bastion.is_called(host))
         })
+    }
+
+    /// Whether a `Host` header means the broker of the Developer bastions, of which there is one for all.
+    pub(super) fn is_broker(&self, host: &str) -> bool {
+        let mut developers = self.bastions.iter().filter(|bastion| bastion.is_developer()).peekable();
+        developers.peek().is_some()
+            && (self.is_host(host, BROKER) || developers.any(|bastion| bastion.is_called(host)))
     }
 
     /// Whether a `Host` header means this name at our port.
@@ -173,7 +154,7 @@ impl World {
     pub(super) fn strike(
         &self,
         phase: FaultPhase,
-        target: &str,
+        target: Option<&Endpoint>,
         entry: &mut RequestEntry,
     ) -> Option<FaultAction> {
         let action = self.faults.strike(phase, target)?;
@@ -189,3 +170,6 @@ pub(super) struct Parts {
     pub(super) tokens: AccessTokens,
     pub(super) journal: Journal,
 }
+
+/// The regional broker of the Developer SKU.
+pub(super) const BROKER: &str = "omnibrain.bastion.localhost";

@@ -1,6 +1,7 @@
 //! What a workspace asks for, after every check: no spans, no options that had to be there.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -55,6 +56,16 @@ pub enum Endpoint {
     Resource(ResourceId),
     /// An address that the bastion can route to (IP-based connection, IPv4 only).
     Address(Ipv4Addr),
+}
+
+impl fmt::Display for Endpoint {
+    /// The resource's own name, or the address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resource(id) => f.write_str(id.name()),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
 }
 
 /// One declared mapping: a local listener, and the target and port it leads to.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Endpoint, Port, ResourceId};
 
 /// The simulated Azure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emulation {
     /// The bastions that exist. Azure's names for them; the data-plane host is not derivable from either.
     pub bastions: Vec<(ResourceId, BastionTraits)>,
@@ -20,10 +20,27 @@ pub struct Emulation {
     pub frames: Frames,
     /// How long the token exchange takes (a real one takes 650–800 ms).
     pub setup_delay: Duration,
+    /// How long a WebSocket may go without a frame either way before it is dropped without a word; zero: for ever.
+    pub idle_limit: Duration,
     /// What goes wrong, in order.
     pub faults: Vec<Fault>,
     /// Where every request is written down, one JSON object a line.
     pub log: Option<PathBuf>,
+}
+
+impl Default for Emulation {
+    /// Nothing exists, nothing goes wrong, and idle WebSockets live for four minutes.
+    fn default() -> Self {
+        Self {
+            bastions: Vec::new(),
+            machines: Vec::new(),
+            frames: Frames::default(),
+            setup_delay: Duration::ZERO,
+            idle_limit: Duration::from_secs(240),
+            faults: Vec::new(),
+            log: None,
+        }
+    }
 }
 
 impl Emulation {
@@ -46,17 +63,28 @@ pub struct BastionTraits {
     pub dns_name: Option<String>,
     /// How many sessions may be open at once; 0: no limit.
     pub max_sessions: usize,
+    /// Whether the caller may read what it wants to reach; if not, the token exchange is refused.
+    pub reader: bool,
 }
 
 impl Default for BastionTraits {
     /// A Standard bastion that allows native clients and IP-based connections.
     fn default() -> Self {
+        Self::of(Sku::Standard)
+    }
+}
+
+impl BastionTraits {
+    /// A bastion of this SKU that allows what a bastion can allow; ARM says nothing of switches that Developer lacks.
+    pub fn of(sku: Sku) -> Self {
+        let switch = (sku != Sku::Developer).then_some(true);
         Self {
-            sku: Sku::Standard,
-            enable_tunneling: Some(true),
-            enable_ip_connect: Some(true),
+            sku,
+            enable_tunneling: switch,
+            enable_ip_connect: switch,
             dns_name: None,
             max_sessions: 0,
+            reader: true,
         }
     }
 }
@@ -64,6 +92,8 @@ impl Default for BastionTraits {
 /// The SKUs of Azure Bastion that the emulator knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sku {
+    /// Shared by a region: a broker names the host to talk to, and there are machines on ports 22 and 3389 only.
+    Developer,
     /// No native client.
     Basic,
     /// Native client when `enableTunneling` is on.
@@ -117,8 +147,8 @@ pub struct Fault {
     pub after: u64,
     /// How often; 0: for ever.
     pub times: u32,
-    /// Only for the machine of this name or address.
-    pub target: Option<String>,
+    /// Only for this machine; in [`FaultPhase::Arm`], only for reads of this resource.
+    pub target: Option<Endpoint>,
 }
 
 /// Where in a session's life a fault strikes.
@@ -126,6 +156,8 @@ pub struct Fault {
 pub enum FaultPhase {
     /// Reads from ARM.
     Arm,
+    /// `POST /api/connection`, which only the Developer SKU has.
+    Broker,
     /// `POST /api/tokens`.
     Token,
     /// The WebSocket upgrade.
@@ -139,7 +171,7 @@ pub enum FaultPhase {
 /// What a fault does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultAction {
-    /// An HTTP answer with this status and a body as Azure's gateway gives it. Arm, Token, Upgrade, Delete.
+    /// An HTTP answer with this status and a body as Azure gives it. Everywhere but in Stream, as the next two.
     Status(u16),
     /// An HTTP answer with this status and the plain text `Unauthorized` or `Forbidden`, or an HTML page: not JSON.
     PlainStatus(u16),
@@ -147,9 +179,9 @@ pub enum FaultAction {
     EmptyStatus(u16),
     /// A redirect with this status to this URL.
     Redirect(u16, String),
-    /// A 200 whose JSON lacks what a session needs. Token.
+    /// A 200 that lacks what it is for: a host, a session's tokens. Broker, Token.
     Malformed,
-    /// The answer comes this much later. Arm, Token, Upgrade, Delete.
+    /// The answer comes this much later. Everywhere but in Stream.
     Delay(Duration),
     /// No answer, ever; in Stream: no byte and no pong from there on.
     Silence,
@@ -179,6 +211,30 @@ pub enum FaultAction {
     NoPong,
     /// A ping from the gateway every so often. Stream.
     Pings(Duration),
+}
+
+impl FaultAction {
+    /// Whether this can happen in that phase.
+    pub fn strikes_in(&self, phase: FaultPhase) -> bool {
+        match self {
+            Self::Status(_)
+            | Self::PlainStatus(_)
+            | Self::EmptyStatus(_)
+            | Self::Redirect(..)
+            | Self::Delay(_) => phase != FaultPhase::Stream,
+            Self::Malformed => matches!(phase, FaultPhase::Broker | FaultPhase::Token),
+            Self::Silence | Self::Drop | Self::Reset => true,
+            Self::HttpAfter101 | Self::Bare101 | Self::WrongAccept => phase == FaultPhase::Upgrade,
+            Self::CloseNotify
+            | Self::Close(_)
+            | Self::ReservedBit
+            | Self::Masked
+            | Self::UnknownOpcode
+            | Self::Text
+            | Self::NoPong
+            | Self::Pings(_) => phase == FaultPhase::Stream,
+        }
+    }
 }
 
 /// How a client reaches a running emulator. Handed over in the same process, or read from the file that

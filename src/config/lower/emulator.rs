@@ -35,6 +35,8 @@ pub(super) fn lower(
         frames: given(raw.frames.as_ref()).and_then(|text| frames(text, found)).unwrap_or_default(),
         setup_delay: duration(raw.setup_delay.as_ref(), "setup_delay", Zero::Allowed, found)
             .unwrap_or_default(),
+        idle_limit: duration(raw.idle_limit.as_ref(), "idle_limit", Zero::Allowed, found)
+            .unwrap_or(Emulation::default().idle_limit),
         faults: faults::lower(file, targets, found),
         log,
     }
@@ -101,9 +103,10 @@ fn all_bastions(
 }
 
 fn traits(raw: &Traits, found: &mut Found) -> BastionTraits {
-    let default = BastionTraits::default();
+    let sku = given(raw.sku.as_ref()).and_then(|text| sku(text, found));
+    let default = sku.map_or_else(BastionTraits::default, BastionTraits::of);
     BastionTraits {
-        sku: given(raw.sku.as_ref()).and_then(|text| sku(text, found)).unwrap_or(default.sku),
+        sku: default.sku,
         enable_tunneling: flag(
             raw.enable_tunneling.as_ref(),
             "enable_tunneling",
@@ -120,11 +123,13 @@ fn traits(raw: &Traits, found: &mut Found) -> BastionTraits {
         dns_name: given(raw.dns_name.as_ref()).map(|text| text.value.clone()),
         max_sessions: whole(raw.max_sessions.as_ref(), "max_sessions", 0..=1_000_000, found)
             .unwrap_or(default.max_sessions),
+        reader: given(raw.reader.as_ref()).map_or(default.reader, |flag| *flag.get_ref()),
     }
 }
 
 fn sku(text: &Text, found: &mut Found) -> Option<Sku> {
     match text.value.to_ascii_lowercase().as_str() {
+        "developer" => Some(Sku::Developer),
         "basic" => Some(Sku::Basic),
         "standard" => Some(Sku::Standard),
         "premium" => Some(Sku::Premium),
@@ -136,7 +141,7 @@ fn sku(text: &Text, found: &mut Found) -> Option<Sku> {
                 message,
                 "not a SKU that the emulator knows",
             );
-            found.push(wrong.help("`\"Basic\"`, `\"Standard\"` or `\"Premium\"`"));
+            found.push(wrong.help("`\"Developer\"`, `\"Basic\"`, `\"Standard\"` or `\"Premium\"`"));
             None
         }
     }

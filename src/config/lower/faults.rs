@@ -10,10 +10,11 @@ use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::raw::{Fault as RawFault, File};
 use crate::config::reader::{Field, Scalar, Text};
 use crate::config::suggest::nearest;
-use crate::model::{Endpoint, Fault, FaultAction, FaultPhase, Name, Target};
+use crate::model::{Fault, FaultAction, FaultPhase, Name, Target};
 
 const PHASES: &[(&str, FaultPhase)] = &[
     ("arm", FaultPhase::Arm),
+    ("broker", FaultPhase::Broker),
     ("token", FaultPhase::Token),
     ("upgrade", FaultPhase::Upgrade),
     ("stream", FaultPhase::Stream),
@@ -54,15 +55,12 @@ fn fault(
         Some(field) => {
             let text = field.value.as_ref()?;
             let name = resolve(text, 0..text.value.len(), &file.targets, Kind::Target, known, found)?;
-            Some(match &targets.get(&name)?.endpoint {
-                Endpoint::Resource(id) => id.name().to_owned(),
-                Endpoint::Address(ip) => ip.to_string(),
-            })
+            Some(targets.get(&name)?.endpoint.clone())
         }
         None => None,
     };
     let (phase, action) = (phase?, action?);
-    if !happens(&action, phase) {
+    if !action.strikes_in(phase) {
         let (phase_text, action_text) = (given(raw.phase.as_ref())?, given(raw.action.as_ref())?);
         found.push(misplaced(&action, action_text, phase_text));
         return None;
@@ -74,33 +72,12 @@ fn misplaced(action: &FaultAction, written: &Text, phase: &Text) -> Diagnostic {
     let message = format!("{} cannot happen in phase {}", quote(&written.value), quote(&phase.value));
     let possible: Vec<String> = PHASES
         .iter()
-        .filter(|(_, phase)| happens(action, *phase))
+        .filter(|(_, phase)| action.strikes_in(*phase))
         .map(|(word, _)| format!("`{word}`"))
         .collect();
     Diagnostic::new(codes::FAULT_PHASE, written.span.clone(), message, "cannot happen")
         .also(phase.span.clone(), "in this phase")
         .help(format!("it can happen in {}", possible.join(", ")))
-}
-
-/// Whether an action makes sense in a phase.
-fn happens(action: &FaultAction, phase: FaultPhase) -> bool {
-    use FaultAction as A;
-    match action {
-        A::Status(_) | A::PlainStatus(_) | A::EmptyStatus(_) | A::Redirect(..) | A::Delay(_) => {
-            phase != FaultPhase::Stream
-        }
-        A::Malformed => phase == FaultPhase::Token,
-        A::Silence | A::Drop | A::Reset => true,
-        A::HttpAfter101 | A::Bare101 | A::WrongAccept => phase == FaultPhase::Upgrade,
-        A::CloseNotify
-        | A::Close(_)
-        | A::ReservedBit
-        | A::Masked
-        | A::UnknownOpcode
-        | A::Text
-        | A::NoPong
-        | A::Pings(_) => phase == FaultPhase::Stream,
-    }
 }
 
 fn phase(text: &Text, found: &mut Found) -> Option<FaultPhase> {

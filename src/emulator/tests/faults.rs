@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::client::*;
 use super::socket::*;
 use crate::emulator::{Emulator, EntryKind};
-use crate::model::{Emulation, Fault, FaultAction, FaultPhase, Frames};
+use crate::model::{Emulation, Endpoint, Fault, FaultAction, FaultPhase, Frames};
 
 const PHASES: [FaultPhase; 4] = [FaultPhase::Arm, FaultPhase::Token, FaultPhase::Upgrade, FaultPhase::Delete];
 
@@ -33,7 +33,7 @@ async fn request(site: &Site, phase: FaultPhase) -> Option<Answer> {
             let line = format!("DELETE /api/tokens/{}", session.auth);
             site.try_ask(&site.gateway, &line, &[&node], "").await
         }
-        FaultPhase::Stream => unreachable!("has no request"),
+        FaultPhase::Stream | FaultPhase::Broker => unreachable!("has no request here"),
     };
     asked.ok()
 }
@@ -42,7 +42,7 @@ fn well(phase: FaultPhase) -> u16 {
     match phase {
         FaultPhase::Upgrade => 101,
         FaultPhase::Delete => 204,
-        FaultPhase::Arm | FaultPhase::Token | FaultPhase::Stream => 200,
+        FaultPhase::Arm | FaultPhase::Broker | FaultPhase::Token | FaultPhase::Stream => 200,
     }
 }
 
@@ -144,12 +144,38 @@ async fn a_failed_deletion_deletes_nothing() {
 }
 
 #[tokio::test]
+async fn g36_a_slow_deletion_is_done_before_it_is_answered() {
+    let site = Site::faulty(FaultPhase::Delete, FaultAction::Delay(Duration::from_secs(30))).await;
+    let (session, mut socket) = site.dial(ECHO).await;
+    let mut deletion = Box::pin(site.delete(&session));
+    tokio::select! {
+        answer = &mut deletion => panic!("{answer:?}"),
+        code = socket.closed() => assert_eq!(code, 1002),
+    }
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), &mut deletion).await.is_err(),
+        "not answered yet"
+    );
+    assert_eq!((site.emulator.sessions().deleted, site.emulator.sessions().live), (1, 0));
+}
+
+#[tokio::test]
+async fn reads_of_one_resource_can_fail_alone() {
+    for (target, status) in [(bastion_id(), 500), (vm_id(), 200)] {
+        let mut only = fault(FaultPhase::Arm, FaultAction::Status(500));
+        only.target = Some(Endpoint::Resource(target));
+        let site = Site::with(Emulation { faults: vec![only], ..emulation(None) }).await;
+        assert_eq!(site.read_bastion().await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn faults_have_a_target_an_order_and_a_number() {
     let mut first = fault(FaultPhase::Token, FaultAction::Status(500));
-    first.target = Some("VM-WEB".to_owned());
+    first.target = Some(Endpoint::Resource(vm_id()));
     first.times = 2;
     let mut other = fault(FaultPhase::Token, FaultAction::Status(404));
-    other.target = Some(ADDRESS.to_owned());
+    other.target = Some(Endpoint::Address(ADDRESS.parse().unwrap()));
     other.times = 0;
     let last = fault(FaultPhase::Token, FaultAction::Status(503));
     let site = Site::with(Emulation { faults: vec![first, other, last], ..emulation(None) }).await;

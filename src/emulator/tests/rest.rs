@@ -37,6 +37,32 @@ async fn arm_reads_a_bastion_in_its_own_case() {
 }
 
 #[tokio::test]
+async fn g40_arm_lists_bastions_page_by_page() {
+    let other = ResourceId::parse(&bastion_id().to_string().replace("rg-emulator", "rg-other")).unwrap();
+    let bastions = [bastion_id(), other.clone()].map(|id| (id, BastionTraits::default())).to_vec();
+    let site = Site::with(Emulation { bastions, ..emulation(None) }).await;
+    let bearer = format!("Authorization: Bearer {}", site.endpoint.token);
+    let hosts = "providers/Microsoft.Network/bastionHosts?api-version=2024-05-01";
+    let first = site.arm(&format!("/subscriptions/{}/{hosts}", Emulation::SUBSCRIPTION), &[&bearer]).await;
+    let json = first.json();
+    let ids = |json: &serde_json::Value| -> Vec<ResourceId> {
+        let items = json["value"].as_array().unwrap().iter();
+        items.map(|item| ResourceId::parse(item["id"].as_str().unwrap()).unwrap()).collect()
+    };
+    assert_eq!((first.status, ids(&json)), (200, vec![bastion_id()]));
+    let origin = format!("https://{}", site.endpoint.resource_manager);
+    let next = json["nextLink"].as_str().unwrap().strip_prefix(&origin).unwrap();
+    let last = site.arm(next, &[&bearer]).await.json();
+    assert_eq!((ids(&last), last.get("nextLink")), (vec![other], None));
+    assert_eq!(site.arm(&format!("{next}x"), &[&bearer]).await.status, 400);
+    let group = format!("/subscriptions/{}/resourceGroups/RG-OTHER/{hosts}", Emulation::SUBSCRIPTION);
+    let json = site.arm(&group, &[&bearer]).await.json();
+    assert_eq!((ids(&json).len(), json.get("nextLink")), (1, None));
+    let nowhere = group.replace("RG-OTHER", "rg-nowhere");
+    assert_eq!(site.arm(&nowhere, &[&bearer]).await.json()["error"]["code"], "ResourceGroupNotFound");
+}
+
+#[tokio::test]
 async fn arm_says_what_is_wrong() {
     let site = Site::start().await;
     let bearer = format!("Authorization: Bearer {}", site.endpoint.token);
@@ -264,6 +290,20 @@ async fn g10_tunneling_has_to_be_on() {
         let answer = site.exchange(&site.form(ECHO, &[]), &[]).await;
         assert_eq!((answer.status, answer.message().as_str()), (403, "Tunneling is disabled"));
     }
+}
+
+#[tokio::test]
+async fn g11_the_caller_has_to_be_a_reader() {
+    let site = Site::with(with_traits(BastionTraits { reader: false, ..BastionTraits::default() })).await;
+    assert_eq!(site.read_bastion().await.status, 200, "the bastion itself can be read");
+    let answer = site.exchange(&site.form(ECHO, &[]), &[]).await;
+    assert_eq!(answer.status, 403);
+    assert!(
+        answer.message().contains("does not have authorization to perform action"),
+        "{}",
+        answer.message()
+    );
+    assert_eq!(site.emulator.sessions(), SessionCounts::default());
 }
 
 #[tokio::test]
