@@ -11,11 +11,13 @@ mod harness;
 mod pattern;
 #[cfg(test)]
 mod process;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod programs;
 #[cfg(test)]
 mod server;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod stopping;
 #[cfg(test)]
 mod streams;
