@@ -22,10 +22,11 @@ impl Relay {
             Outcome::Broken(_) | Outcome::Stopped => false,
             Outcome::LocalReset(_) => return,
         };
-        if self.deliver_rest().await && orderly {
-            self.end().await;
-        } else {
-            self.reset().await;
+        match (self.deliver_rest().await, orderly) {
+            (true, true) => self.end().await,
+            (true, false) => self.reset_when_sent().await,
+            // It has had its time: what the kernel still holds has no better prospects.
+            (false, _) => self.reset(),
         }
     }
 
@@ -51,10 +52,14 @@ impl Relay {
     }
 
     /// Resets the local connection, after the kernel has sent what it holds.
-    async fn reset(self) {
-        if let Ok(Ok(())) | Err(_) = timeout(STUCK, socket::sent(&self.local)).await
-            && let Err(error) = self.local.set_zero_linger()
-        {
+    async fn reset_when_sent(self) {
+        if let Ok(Ok(())) | Err(_) = timeout(STUCK, socket::sent(&self.local)).await {
+            self.reset();
+        }
+    }
+
+    fn reset(self) {
+        if let Err(error) = self.local.set_zero_linger() {
             tracing::debug!(%error, "a broken connection could not be reset");
         }
     }
