@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::env::TestEnv;
 use crate::pattern::{self, Check};
@@ -186,4 +186,38 @@ async fn natural_frames_lose_nothing() {
 #[tokio::test]
 async fn fragments_with_pings_between_lose_nothing() {
     framed("fragments", 8 << 20).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything_before_the_end() {
+    let env = TestEnv::new();
+    let server = Server::bytes().await;
+    env.forward("bytes", 9000, server.address, "");
+    let up = env.up(&[]);
+    let address = up.address("bytes").await;
+    let mut readers = JoinSet::new();
+    // Buffers on the way hold a few MiB: in some of these the end comes while the last bytes still wait for room.
+    for size in (1..=32).map(|quarters| quarters << 18) {
+        readers.spawn(async move {
+            let mut stream = connect(address).await;
+            stream.write_all(format!("{size}\n").as_bytes()).await.unwrap();
+            let (mut check, mut buffer) = (Check::default(), vec![0; 16 << 10]);
+            let slow = Instant::now() + Duration::from_secs(12);
+            loop {
+                match timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap() {
+                    Ok(0) => break,
+                    Ok(read) => check.feed(&buffer[..read]),
+                    Err(error) => return Err((size, check.len(), error.kind())),
+                }
+                if Instant::now() < slow {
+                    sleep(Duration::from_millis(250)).await;
+                }
+            }
+            assert_eq!(check.len(), size, "the end came early");
+            Ok(())
+        });
+    }
+    let cut_off: Vec<_> = readers.join_all().await.into_iter().filter_map(Result::err).collect();
+    assert!(cut_off.is_empty(), "cut off although they read: {cut_off:?}");
+    env.finish(up).await;
 }
