@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -81,32 +80,4 @@ impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
     }
-}
-
-/// What to do about a failure. Nothing else in the program decides whether to retry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// It may pass by itself.
-    Retry,
-    /// It may pass by itself, and the other side said when.
-    RetryAfter(Duration),
-    /// Only an edit or a person can mend it.
-    Blocked(Blocked),
-}
-
-/// What has to happen before a blocked thing can work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocked {
-    /// Someone signs in.
-    SignIn,
-    /// Someone grants a right.
-    Denied,
-    /// A resource appears, or its name is corrected.
-    NotFound,
-    /// A property or the SKU of the bastion is changed.
-    Unfit,
-    /// The other program on a local port goes away, or another port is chosen.
-    PortTaken,
-    /// Azure's answers change: we do not understand them, or do not trust them.
-    Answer,
 }

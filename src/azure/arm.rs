@@ -7,8 +7,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 use super::bastion_host::{BastionHost, ReadError};
-use crate::carrier::{Blocked, Disposition};
-use crate::model::{PortRule, ResourceId};
+use crate::model::{Blocked, Disposition, PortRule, ResourceId};
 use crate::net::{Http, HttpError};
 
 /// The API version of bastion reads that other clients are known to use with success.
@@ -45,7 +44,10 @@ pub enum ArmError {
         source: HttpError,
     },
     /// An answer other than 200.
-    #[error("reading the bastion `{bastion}` from Azure Resource Manager: HTTP {status}{}", said(code, message))]
+    #[error(
+        "reading the bastion `{bastion}` from Azure Resource Manager: HTTP {status}{}",
+        said(code, message)
+    )]
     Refused {
         /// The bastion's name.
         bastion: String,
@@ -97,7 +99,8 @@ impl Arm {
         let bastion = || id.name().to_owned();
         let url = format!("https://{}{id}?api-version={API_VERSION}", self.cloud.resource_manager);
         let unusable = |source| ArmError::Answer { bastion: bastion(), source };
-        let mut request = Request::new(Method::GET, Url::parse(&url).map_err(|error| unusable(error.into()))?);
+        let mut request =
+            Request::new(Method::GET, Url::parse(&url).map_err(|error| unusable(error.into()))?);
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
             .map_err(|error| unusable(error.into()))?;
         bearer.set_sensitive(true);
@@ -115,7 +118,8 @@ impl Arm {
                 retry_after: answer.retry_after(),
             });
         }
-        BastionHost::read(&answer.body, self.cloud.gateway_ports).map_err(|error: ReadError| unusable(error.into()))
+        BastionHost::read(&answer.body, self.cloud.gateway_ports)
+            .map_err(|error: ReadError| unusable(error.into()))
     }
 }
 
@@ -135,7 +139,9 @@ impl ArmError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Send { source: HttpError::TooLong, .. } | Self::Answer { .. } => Disposition::Blocked(Blocked::Answer),
+            Self::Send { source: HttpError::TooLong, .. } | Self::Answer { .. } => {
+                Disposition::Blocked(Blocked::Answer)
+            }
             Self::Send { .. } => Disposition::Retry,
             Self::Refused { status, retry_after, .. } => match (*status, retry_after) {
                 (401, _) => Disposition::Blocked(Blocked::SignIn),
@@ -151,12 +157,18 @@ impl ArmError {
     /// The likeliest cause and what mends it, where we know one.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused { status: 401, .. } => Some("sign in again, with an account of the bastion's tenant".to_owned()),
-            Self::Refused { status: 403, bastion, .. } => Some(format!("the account needs Reader on the bastion `{bastion}`")),
+            Self::Refused { status: 401, .. } => {
+                Some("sign in again, with an account of the bastion's tenant".to_owned())
+            }
+            Self::Refused { status: 403, bastion, .. } => {
+                Some(format!("the account needs Reader on the bastion `{bastion}`"))
+            }
             Self::Refused { status: 404, .. } => {
                 Some("check the bastion's name, resource group and subscription in bastion.toml".to_owned())
             }
-            Self::Answer { .. } => Some("a token goes only to a bare DNS name that ARM answered; is a proxy on the way?".to_owned()),
+            Self::Answer { .. } => Some(
+                "a token goes only to a bare DNS name that ARM answered; is a proxy on the way?".to_owned(),
+            ),
             Self::Send { .. } | Self::Refused { .. } => None,
         }
     }

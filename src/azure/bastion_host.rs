@@ -23,7 +23,9 @@ pub struct BastionHost {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The SKU has no native client support.
-    #[error("the bastion `{name}` is of the SKU {sku}, which has no native client support: it needs Standard or Premium")]
+    #[error(
+        "the bastion `{name}` is of the SKU {sku}, which has no native client support: it needs Standard or Premium"
+    )]
     Sku {
         /// The bastion.
         name: String,
@@ -138,11 +140,15 @@ impl Refusal {
     /// The command that mends it; it takes Azure some minutes.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Sku { name, .. } => {
-                Some(format!("`az network bastion update --name {name} --sku Standard --enable-tunneling true …` (it cannot be taken back)"))
+            Self::Sku { name, .. } => Some(format!(
+                "`az network bastion update --name {name} --sku Standard --enable-tunneling true …` (it cannot be taken back)"
+            )),
+            Self::Tunneling { name } => {
+                Some(format!("`az network bastion update --name {name} --enable-tunneling true …`"))
             }
-            Self::Tunneling { name } => Some(format!("`az network bastion update --name {name} --enable-tunneling true …`")),
-            Self::IpConnect { name } => Some(format!("`az network bastion update --name {name} --enable-ip-connect true …`")),
+            Self::IpConnect { name } => {
+                Some(format!("`az network bastion update --name {name} --enable-ip-connect true …`"))
+            }
             Self::NotYet { .. } => None,
         }
     }
@@ -158,7 +164,9 @@ mod tests {
     use crate::model::ResourceId;
 
     fn host(sku: &str, properties: &str) -> BastionHost {
-        let body = format!(r#"{{"name":"b","sku":{{"name":"{sku}"}},"properties":{{"dnsName":"bst-1.bastion.azure.com"{properties}}}}}"#);
+        let body = format!(
+            r#"{{"name":"b","sku":{{"name":"{sku}"}},"properties":{{"dnsName":"bst-1.bastion.azure.com"{properties}}}}}"#
+        );
         BastionHost::read(body.as_bytes(), PortRule::Forbidden).unwrap()
     }
 
@@ -168,7 +176,9 @@ mod tests {
 
     #[test]
     fn skus_and_switches_decide_without_regard_to_case() {
-        let machine = Endpoint::Resource(ResourceId::compose("s", "g", "Microsoft.Compute/virtualMachines", "v").unwrap());
+        let machine = Endpoint::Resource(
+            ResourceId::compose("s", "g", "Microsoft.Compute/virtualMachines", "v").unwrap(),
+        );
         let address = Endpoint::Address("10.0.0.4".parse().unwrap());
         let on = r#","enableTunneling":true"#;
         assert_eq!(refused(&host("standard", on), &machine), None);
@@ -177,15 +187,24 @@ mod tests {
         assert_eq!(refused(&host("", on), &machine), Some("wrong-sku"));
         assert_eq!(refused(&host("Developer", on), &machine), Some("not-supported-yet"));
         assert_eq!(refused(&host("Standard", ""), &machine), Some("tunneling-disabled"), "absent is false");
-        assert_eq!(refused(&host("Standard", r#","enableTunneling":null"#), &machine), Some("tunneling-disabled"));
+        assert_eq!(
+            refused(&host("Standard", r#","enableTunneling":null"#), &machine),
+            Some("tunneling-disabled")
+        );
         assert_eq!(refused(&host("Standard", on), &address), Some("ip-connect-disabled"));
-        assert_eq!(refused(&host("Standard", r#","enableTunneling":true,"enableIpConnect":true"#), &address), None);
+        assert_eq!(
+            refused(&host("Standard", r#","enableTunneling":true,"enableIpConnect":true"#), &address),
+            None
+        );
     }
 
     #[test]
     fn the_gateway_is_what_arm_said_or_nothing() {
         let read = |host: &str| {
-            BastionHost::read(format!(r#"{{"properties":{{"dnsName":"{host}"}}}}"#).as_bytes(), PortRule::Forbidden)
+            BastionHost::read(
+                format!(r#"{{"properties":{{"dnsName":"{host}"}}}}"#).as_bytes(),
+                PortRule::Forbidden,
+            )
         };
         assert_eq!(read("bst-1.bastion.azure.com").unwrap().gateway.name(), "bst-1.bastion.azure.com");
         for hostile in ["evil/@x", "10.0.0.1", "user@bst.azure.com", "", "bst.azure.com:444"] {

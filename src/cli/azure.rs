@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -34,29 +34,41 @@ pub(super) struct Azure {
 struct EmulatorToken(FixedToken);
 
 impl AccessTokens for EmulatorToken {
-    fn token(&self, _fresh: bool) -> Pin<Box<dyn Future<Output = Result<SecretString, TokenError>> + Send + '_>> {
+    fn token(
+        &self,
+        _fresh: bool,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, TokenError>> + Send + '_>> {
         Box::pin(std::future::ready(Ok(self.0.token())))
     }
 }
 
 impl Azure {
     /// The emulator that the user named, or one of our own that serves this emulation.
-    pub(super) async fn emulated(emulation: Emulation, settings: &Settings, printer: Printer) -> Result<Self, Failure> {
+    pub(super) async fn emulated(
+        emulation: Emulation,
+        settings: &Settings,
+        printer: Printer,
+    ) -> Result<Self, Failure> {
         match &settings.emulator {
             Some(file) => {
-                printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
                 let endpoint = super::emulator::read_endpoint(file)?;
                 let proxy = proxy(settings)?;
+                printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
                 Ok(Self { surroundings: surroundings(&endpoint, proxy, &settings.ca_files)?, emulator: None })
             }
             None => {
-                printer.say("Azure is emulated in this process: no account, no cost, no bytes beyond this machine");
+                printer.say(
+                    "Azure is emulated in this process: no account, no cost, no bytes beyond this machine",
+                );
                 let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
                 let emulator = Emulator::start(emulation, anywhere)
                     .await
                     .map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
                 // It is on this machine, so no proxy is on the way, whatever the environment says.
-                Ok(Self { surroundings: surroundings(&emulator.endpoint(), None, &[])?, emulator: Some(emulator) })
+                Ok(Self {
+                    surroundings: surroundings(&emulator.endpoint(), None, &[])?,
+                    emulator: Some(emulator),
+                })
             }
         }
     }
@@ -77,7 +89,8 @@ fn surroundings(
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::from_error(ExitStatus::Failed, error);
     let trust = Trust::Only(endpoint.ca_pem.clone(), ca_files.to_vec());
     let network = Network::new(&trust, proxy, USER_AGENT).map_err(|error| failed(&error))?;
-    let cloud = Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
+    let cloud =
+        Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
     let arm = Arm::new(cloud, network.http().map_err(|error| failed(&error))?);
     let tokens = Arc::new(EmulatorToken(FixedToken::new(endpoint.token.clone().into())));
     Ok(Surroundings { arm, tokens, network })
@@ -85,7 +98,8 @@ fn surroundings(
 
 fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
     let Some(url) = &settings.proxy else { return Ok(None) };
-    let proxy = Proxy::new(url, &settings.no_proxy).map_err(|error| Failure::from_error(ExitStatus::Usage, &error))?;
+    let proxy = Proxy::new(url, &settings.no_proxy)
+        .map_err(|error| Failure::from_error(ExitStatus::Usage, &error))?;
     Ok(Some(proxy))
 }
 
@@ -93,9 +107,4 @@ fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
 pub(super) fn no_sign_in_yet() -> Failure {
     Failure::new(ExitStatus::Usage, "signing in to Azure is not supported yet")
         .hint("`--cloud emulator` runs the same tunnel against the embedded emulator")
-}
-
-/// A path for messages.
-pub(super) fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::azure::shown;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, workspace};
 use crate::emulator::Emulator;
@@ -33,32 +32,46 @@ pub(super) struct Arguments {
     log: Option<PathBuf>,
 }
 
-pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
+pub(super) async fn run(
+    arguments: Arguments,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<ExitStatus, Failure> {
     if !crate::model::is_loopback(&arguments.listen) {
-        return Err(Failure::new(ExitStatus::Usage, format!("{} is not a loopback address", arguments.listen))
-            .hint("the emulator connects whoever reaches it to local servers, so it listens for this machine only"));
+        return Err(Failure::new(
+            ExitStatus::Usage,
+            format!("{} is not a loopback address", arguments.listen),
+        )
+        .hint(
+            "the emulator connects whoever reaches it to local servers, so it listens for this machine only",
+        ));
     }
     let mut emulation = workspace::load(settings, printer)?.emulation;
     if let Some(log) = arguments.log {
         emulation.log = Some(log);
     }
-    let mut signals = StopSignals::register()
-        .map_err(|error| Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}")))?;
-    let emulator =
-        Emulator::start(emulation, arguments.listen).await.map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
+    let mut signals = StopSignals::register().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
+    })?;
+    let emulator = Emulator::start(emulation, arguments.listen)
+        .await
+        .map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
     let file = arguments.endpoint.unwrap_or_else(|| {
         std::env::temp_dir().join(format!("bastion-emulator-{}.json", emulator.endpoint().address.port()))
     });
     write_endpoint(&file, &emulator.endpoint())?;
     printer.say(&format!("The emulator is ready on {}", emulator.endpoint().address));
     printer.say("From another terminal, tunnels use it with:");
-    printer.data(&format!("export BASTION_EMULATOR={}", shown(&file)));
+    printer.data(&format!("export BASTION_EMULATOR={}", file.display()));
     let why = signals.next().await;
     drop(std::fs::remove_file(&file));
     let counts = emulator.sessions();
     // What still deletes its sessions gets the chance to.
     drop(tokio::time::timeout(Duration::from_secs(10), emulator.stop()).await);
-    printer.say(&format!("Sessions: {} opened, {} deleted, {} left", counts.opened, counts.deleted, counts.live));
+    printer.say(&format!(
+        "Sessions: {} opened, {} deleted, {} left",
+        counts.opened, counts.deleted, counts.live
+    ));
     Ok(match why {
         StopSignal::Interrupt => ExitStatus::Interrupted,
         StopSignal::Terminate => ExitStatus::Done,
@@ -75,8 +88,9 @@ fn write_endpoint(path: &Path, endpoint: &EmulatorEndpoint) -> Result<(), Failur
         "token": endpoint.token,
     });
     let failed = |error: std::io::Error| {
-        let what = format!("writing {}: {error}", shown(path));
-        Failure::new(ExitStatus::Failed, what).hint("`--endpoint FILE` names another one; an old one may be removed")
+        let what = format!("writing {}: {error}", path.display());
+        Failure::new(ExitStatus::Failed, what)
+            .hint("`--endpoint FILE` names another one; an old one may be removed")
     };
     let mut file = files::create_private(path).map_err(failed)?;
     file.write_all(text.to_string().as_bytes()).map_err(failed)
@@ -85,15 +99,28 @@ fn write_endpoint(path: &Path, endpoint: &EmulatorEndpoint) -> Result<(), Failur
 /// Reads how to reach a running emulator.
 pub(super) fn read_endpoint(path: &Path) -> Result<EmulatorEndpoint, Failure> {
     let failed = |why: &str| {
-        Failure::new(ExitStatus::Usage, format!("reading {} (BASTION_EMULATOR): {why}", shown(path)))
-            .hint("start `bastion emulator`: it writes the file and says how to name it")
+        Failure::new(ExitStatus::Usage, format!("reading {} (BASTION_EMULATOR): {why}", path.display()))
+            .hint("start `bastion emulator`: it says what to set; without BASTION_EMULATOR, Azure is emulated in this process")
     };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(&error.to_string()))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let gone = error.kind() == std::io::ErrorKind::NotFound;
+        failed(&if gone {
+            "there is no such file; has the emulator ended?".to_owned()
+        } else {
+            error.to_string()
+        })
+    })?;
+    let foreign = "it is not a file that `bastion emulator` writes";
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|_not_json| failed(foreign))?;
     let field = |name: &str| {
         let text = value.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
-        text.ok_or_else(|| failed(&format!("it has no `{name}`")))
+        text.ok_or_else(|| failed(&format!("{foreign}: it has no `{name}`")))
     };
     let address = field("address")?.parse().map_err(|error| failed(&format!("{error}")))?;
-    Ok(EmulatorEndpoint { address, resource_manager: field("resource_manager")?, ca_pem: field("ca_pem")?, token: field("token")? })
+    Ok(EmulatorEndpoint {
+        address,
+        resource_manager: field("resource_manager")?,
+        ca_pem: field("ca_pem")?,
+        token: field("token")?,
+    })
 }

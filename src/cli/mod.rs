@@ -18,6 +18,9 @@ mod workspace;
 
 use settings::Settings;
 
+/// Where the options stand that every command understands.
+const GLOBAL: &str = "Global options";
+
 /// How a command ended, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -64,16 +67,16 @@ struct Cli {
 #[derive(Args, Debug)]
 struct Global {
     /// The workspace file, in place of the nearest bastion.toml
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     file: Option<PathBuf>,
     /// Say more: -v what happens to connections, -vv each one of them
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
     quiet: bool,
     /// When to colour
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL)]
     color: Color,
     #[arg(long, global = true, hide = true, value_name = "ENV")]
     env: Option<String>,
@@ -97,9 +100,42 @@ enum Command {
 
 /// Commands that are planned and not built.
 const NOT_YET: &[&str] = &[
-    "add", "allow", "bench", "broker", "check", "completions", "config", "down", "env", "explain", "export", "gc",
-    "import", "init", "list", "login", "logout", "logs", "man", "plan", "port", "proxy", "ps", "rdp", "reload", "report",
-    "restart", "retry", "run", "schema", "ssh", "status", "timeline", "trust", "wait", "whoami",
+    "add",
+    "allow",
+    "bench",
+    "broker",
+    "check",
+    "completions",
+    "config",
+    "down",
+    "env",
+    "explain",
+    "export",
+    "gc",
+    "import",
+    "init",
+    "list",
+    "login",
+    "logout",
+    "logs",
+    "man",
+    "plan",
+    "port",
+    "proxy",
+    "ps",
+    "rdp",
+    "reload",
+    "report",
+    "restart",
+    "retry",
+    "run",
+    "schema",
+    "ssh",
+    "status",
+    "timeline",
+    "trust",
+    "wait",
+    "whoami",
 ];
 /// Commands that can be typed.
 const BUILT: &[&str] = &["up", "tunnel", "emulator", "help"];
@@ -137,6 +173,7 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     refuse("--profile", !profile.is_empty())?;
     refuse("--format", format.is_some())?;
     let settings = Settings::from_environment(file);
+    crate::sys::limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -144,7 +181,9 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     let status = match cli.command {
         Command::Up(arguments) => runtime.block_on(Box::pin(up::run(arguments, &settings, printer))),
         Command::Tunnel(arguments) => runtime.block_on(Box::pin(tunnel::run(arguments, &settings, printer))),
-        Command::Emulator(arguments) => runtime.block_on(Box::pin(emulator::run(arguments, &settings, printer))),
+        Command::Emulator(arguments) => {
+            runtime.block_on(Box::pin(emulator::run(arguments, &settings, printer)))
+        }
         Command::Other(words) => Err(unknown(&words)),
     };
     // A name look-up that hangs in the system must not hold up the exit.
@@ -154,19 +193,32 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
 
 /// Refuses what is promised and not built, by name.
 fn refuse(what: &str, asked: bool) -> Result<(), Failure> {
-    if asked { Err(Failure::new(ExitStatus::Usage, format!("`{what}` is not supported yet"))) } else { Ok(()) }
+    if asked {
+        Err(Failure::new(ExitStatus::Usage, format!("`{what}` is not supported yet")))
+    } else {
+        Ok(())
+    }
 }
 
 fn unknown(words: &[OsString]) -> Failure {
-    let typed: String = words.first().map(|word| word.to_string_lossy().escape_debug().collect()).unwrap_or_default();
+    let typed: String =
+        words.first().map(|word| word.to_string_lossy().escape_debug().collect()).unwrap_or_default();
     if NOT_YET.contains(&typed.as_str()) {
         return Failure::new(ExitStatus::Usage, format!("`bastion {typed}` is not supported yet"))
             .hint("`bastion --help` lists what is");
     }
-    let near = BUILT.iter().chain(NOT_YET).map(|known| (strsim::jaro_winkler(&typed, known), known));
-    let nearest = near.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = nearest.map_or("`bastion --help` lists the commands".to_owned(), |(_, known)| format!("did you mean `bastion {known}`?"));
+    let nearest = nearest(&typed, BUILT.iter().chain(NOT_YET).copied());
+    let hint = nearest.map_or("`bastion --help` lists the commands".to_owned(), |known| {
+        format!("did you mean `bastion {known}`?")
+    });
     Failure::new(ExitStatus::Usage, format!("there is no command `{typed}`")).hint(&hint)
+}
+
+/// The known word that is most like what was typed, when one is.
+fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.map(|known| (strsim::jaro_winkler(typed, known), known));
+    let near = scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+    near.map(|(_, known)| known)
 }
 
 impl Failure {

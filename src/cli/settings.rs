@@ -27,7 +27,9 @@ impl Settings {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(super) fn from_environment(file: Option<PathBuf>) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let text = |names: &[&str]| names.iter().find_map(|name| set(name)).and_then(|value| value.into_string().ok());
+        let text = |names: &[&str]| {
+            names.iter().find_map(|name| set(name)).and_then(|value| value.into_string().ok())
+        };
         Self {
             file,
             emulator: set("BASTION_EMULATOR").map(PathBuf::from),
@@ -51,7 +53,8 @@ pub(super) fn log(verbose: u8, quiet: bool, colors: bool) {
         (false, 1) => LevelFilter::INFO,
         (false, _) => LevelFilter::DEBUG,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colors);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colors);
     let ours = Targets::new().with_target("bastion", level);
     // A second start in one process keeps the first log.
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());

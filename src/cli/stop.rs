@@ -20,7 +20,8 @@ pub(super) async fn stop(
     supervisor.stop_accepting();
     let live = supervisor.connections();
     if !live.is_empty() {
-        let who: Vec<String> = live.iter().map(|(tunnel, number)| format!("{number} of `{tunnel}`")).collect();
+        let who: Vec<String> =
+            live.iter().map(|(tunnel, number)| format!("{number} of `{tunnel}`")).collect();
         printer.say(&format!(
             "Stopping: connections still open: {}. They have {} s; once more stops at once",
             who.join(", "),
@@ -34,7 +35,8 @@ pub(super) async fn stop(
     }
     let left = supervisor.finish().await;
     if left > 0 {
-        printer.warn(&format!("{left} sessions could not be deleted; Azure ends them by itself after a while"));
+        printer
+            .warn(&format!("{left} sessions could not be deleted; Azure ends them by itself after a while"));
     } else {
         printer.say("Stopped; every session is deleted");
     }

@@ -11,8 +11,8 @@ use super::azure::{Azure, no_sign_in_yet};
 use super::settings::Settings;
 use super::{ExitStatus, Failure, stop};
 use crate::model::{
-    Bastion, BastionTraits, Cloud, Desired, Emulation, Endpoint, Listen, Machine, Name, NameError, Port, ResourceId,
-    Service, Target, Tunnel,
+    Bastion, BastionTraits, Cloud, Desired, Emulation, Endpoint, Listen, Machine, Name, NameError, Port,
+    ResourceId, Service, Target, Tunnel,
 };
 use crate::supervisor::{Event, Reason, State, Supervisor};
 use crate::sys::signal::{StopSignal, StopSignals};
@@ -22,6 +22,7 @@ use crate::ui::{Mark, Printer, seconds};
 ///
 /// Prints "Tunnel is ready, connect on port N" once the bastion has granted a session for the target.
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["target_resource_id", "target_ip_address"]))]
 pub(super) struct Arguments {
     /// The bastion's name
     #[arg(short, long)]
@@ -33,13 +34,18 @@ pub(super) struct Arguments {
     #[arg(long)]
     subscription: Option<String>,
     /// The target's resource ID
-    #[arg(long, value_name = "ID", conflicts_with = "target_ip_address", required_unless_present = "target_ip_address")]
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "target_ip_address",
+        required_unless_present = "target_ip_address"
+    )]
     target_resource_id: Option<String>,
     /// The target's IPv4 address (IP-based connection)
     #[arg(long, value_name = "ADDRESS")]
     target_ip_address: Option<Ipv4Addr>,
     /// The port on the target
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = target_port)]
     resource_port: Port,
     /// The local port; 0 takes any free one
     #[arg(long, default_value_t = 0)]
@@ -52,6 +58,10 @@ pub(super) struct Arguments {
     cloud: CloudName,
 }
 
+fn target_port(text: &str) -> Result<Port, &'static str> {
+    text.parse().map_err(|_| "a port is a number from 1 to 65535")
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum CloudName {
     /// Azure (signing in is not supported yet)
@@ -61,13 +71,18 @@ enum CloudName {
     Emulator,
 }
 
-pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
+pub(super) async fn run(
+    arguments: Arguments,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<ExitStatus, Failure> {
     if arguments.cloud == CloudName::Public && settings.emulator.is_none() {
         return Err(no_sign_in_yet());
     }
     let desired = declare(&arguments)?;
-    let mut signals = StopSignals::register()
-        .map_err(|error| Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}")))?;
+    let mut signals = StopSignals::register().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
+    })?;
     let azure = Azure::emulated(desired.emulation.clone(), settings, printer).await?;
     let (events, mut happening) = mpsc::channel(64);
     let supervisor = Supervisor::start(&desired, &azure.surroundings, &events);
@@ -101,14 +116,28 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Prin
 
 /// The declared set that the options amount to.
 fn declare(arguments: &Arguments) -> Result<Desired, Failure> {
-    let wrong = |option: &str, error: &dyn std::fmt::Display| Failure::new(ExitStatus::Usage, format!("`{option}`: {error}"));
+    let wrong = |option: &str, error: &dyn std::fmt::Display| {
+        Failure::new(ExitStatus::Usage, format!("`{option}`: {error}"))
+    };
     let subscription = arguments.subscription.as_deref().unwrap_or(Emulation::SUBSCRIPTION);
-    let bastion = ResourceId::compose(subscription, &arguments.resource_group, "Microsoft.Network/bastionHosts", &arguments.name)
-        .map_err(|error| wrong("--name, --resource-group, --subscription", &error))?;
+    let bastion = ResourceId::compose(
+        subscription,
+        &arguments.resource_group,
+        "Microsoft.Network/bastionHosts",
+        &arguments.name,
+    )
+    .map_err(|error| wrong("--name, --resource-group, --subscription", &error))?;
     let endpoint = match (&arguments.target_resource_id, arguments.target_ip_address) {
-        (Some(id), _) => Endpoint::Resource(ResourceId::parse(id).map_err(|error| wrong("--target-resource-id", &error))?),
+        (Some(id), _) => {
+            Endpoint::Resource(ResourceId::parse(id).map_err(|error| wrong("--target-resource-id", &error))?)
+        }
         (None, Some(address)) => Endpoint::Address(address),
-        (None, None) => return Err(Failure::new(ExitStatus::Usage, "`--target-resource-id` or `--target-ip-address` is needed")),
+        (None, None) => {
+            return Err(Failure::new(
+                ExitStatus::Usage,
+                "`--target-resource-id` or `--target-ip-address` is needed",
+            ));
+        }
     };
     let named = |text: &str| Name::new(text).map_err(|error: NameError| wrong("--name", &error));
     let (via, target, tunnel) = (named(&arguments.name)?, named("target")?, named("tunnel")?);
@@ -134,7 +163,8 @@ fn declare(arguments: &Arguments) -> Result<Desired, Failure> {
 /// An emulator of our own knows the bastion and the target that were named: a page on port 80, an echo on port 7.
 fn emulation(bastion: ResourceId, endpoint: Endpoint) -> Emulation {
     let services = [(80, Service::Http), (7, Service::Echo)];
-    let ports = services.into_iter().filter_map(|(port, service)| Some((Port::new(port)?, service))).collect();
+    let ports =
+        services.into_iter().filter_map(|(port, service)| Some((Port::new(port)?, service))).collect();
     Emulation {
         bastions: vec![(bastion, BastionTraits::default())],
         machines: vec![Machine { endpoint, ports, otherwise: None }],
@@ -153,7 +183,8 @@ fn show(event: &Event, printer: Printer) -> Result<(), Reason> {
             Ok(())
         }
         State::Connecting { attempt, next_retry, reason } => {
-            let text = format!("{} [{}]; try {} in {}", reason.what, reason.code, attempt + 1, seconds(*next_retry));
+            let text =
+                format!("{} [{}]; try {} in {}", reason.what, reason.code, attempt + 1, seconds(*next_retry));
             printer.tunnel(Mark::Waiting, "tunnel", &text);
             Ok(())
         }

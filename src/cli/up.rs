@@ -1,15 +1,20 @@
 //! `bastion up`: the declared tunnels, up and kept up, in the foreground.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use tokio::sync::mpsc;
 
 use super::azure::Azure;
 use super::settings::Settings;
-use super::{ExitStatus, Failure, refuse, stop, workspace};
+use super::{ExitStatus, Failure, nearest, refuse, stop, workspace};
 use crate::model::{Desired, Name};
 use crate::supervisor::{Event, State, Supervisor};
 use crate::sys::signal::StopSignals;
 use crate::ui::{Mark, Printer, seconds};
+
+/// More names than these are not listed.
+const LISTED: usize = 20;
 
 /// Bring tunnels up and keep them up, in the foreground
 ///
@@ -34,7 +39,11 @@ pub(super) struct Arguments {
     allow: Option<String>,
 }
 
-pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
+pub(super) async fn run(
+    arguments: Arguments,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<ExitStatus, Failure> {
     refuse("up --detach", arguments.detach)?;
     refuse("up --wait", arguments.wait.is_some())?;
     refuse("up --best-effort", arguments.best_effort)?;
@@ -45,15 +54,23 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Prin
     choose(&mut desired, &arguments.tunnels)?;
 
     // Before anything that would have to be cleaned up.
-    let mut signals = StopSignals::register()
-        .map_err(|error| Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}")))?;
+    let mut signals = StopSignals::register().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
+    })?;
     let azure = Azure::emulated(std::mem::take(&mut desired.emulation), settings, printer).await?;
     let (events, mut happening) = mpsc::channel(64);
     let supervisor = Supervisor::start(&desired, &azure.surroundings, &events);
+    let mut waiting: BTreeSet<&Name> = desired.tunnels.keys().collect();
     let why = loop {
         tokio::select! {
             why = signals.next() => break why,
-            Some(event) = happening.recv() => show(&desired, &event, printer),
+            Some(event) = happening.recv() => {
+                show(&desired, &event, printer);
+                let ready = matches!(event.state, State::Ready { .. });
+                if ready && waiting.remove(&event.tunnel) && waiting.is_empty() {
+                    printer.say("Everything is ready; Ctrl-C stops it");
+                }
+            }
         }
     };
     // Tunnels that are about to tell something must not wait for a reader.
@@ -67,9 +84,14 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings, printer: Prin
 fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
     for name in named {
         if !desired.tunnels.keys().any(|tunnel| tunnel.as_str() == name) {
-            let known: Vec<&str> = desired.tunnels.keys().map(Name::as_str).collect();
+            let known = || desired.tunnels.keys().map(Name::as_str);
             let what = format!("there is no tunnel `{}` in this workspace", name.escape_debug());
-            return Err(Failure::new(ExitStatus::Usage, what).hint(&format!("it has: {}", known.join(", "))));
+            let hint = match nearest(name, known()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known().count() > LISTED => format!("it has {}", known().count()),
+                None => format!("it has: {}", known().collect::<Vec<_>>().join(", ")),
+            };
+            return Err(Failure::new(ExitStatus::Usage, what).hint(&hint));
         }
     }
     if !named.is_empty() {
@@ -85,7 +107,8 @@ fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
 fn show(desired: &Desired, event: &Event, printer: Printer) {
     let name = event.tunnel.as_str();
     let route = desired.tunnels.get(&event.tunnel).map(|tunnel| {
-        let bastion = desired.targets.get(&tunnel.target).map(|target| target.bastion.as_str()).unwrap_or_default();
+        let bastion =
+            desired.targets.get(&tunnel.target).map(|target| target.bastion.as_str()).unwrap_or_default();
         format!("{}:{} through {bastion}", tunnel.target, tunnel.port)
     });
     let route = route.unwrap_or_default();
@@ -100,7 +123,8 @@ fn show(desired: &Desired, event: &Event, printer: Printer) {
             printer.tunnel(Mark::Waiting, name, &text);
         }
         State::Blocked { next_retry, reason } => {
-            let text = format!("{} [{}]; looked at again in {}", reason.what, reason.code, seconds(*next_retry));
+            let text =
+                format!("{} [{}]; looked at again in {}", reason.what, reason.code, seconds(*next_retry));
             printer.tunnel(Mark::Blocked, name, &text);
             if let Some(hint) = &reason.hint {
                 printer.hint(hint);

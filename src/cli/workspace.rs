@@ -19,8 +19,12 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
         None => find(settings.home.as_deref())?,
     };
     let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
-    let directory = std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
-    let default_name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let directory = std::path::absolute(&path)
+        .ok()
+        .and_then(|path| path.parent().map(Path::to_owned))
+        .unwrap_or_default();
+    let default_name =
+        directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let source = Source { path: &path.to_string_lossy(), text: &text, default_name: &default_name };
     let (desired, diagnostics) = config::load(&source);
     for diagnostic in &diagnostics {
@@ -30,7 +34,10 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
     let Some(mut desired) = desired else {
         let number = diagnostics.len();
         let mistakes = if number == 1 { "1 mistake".to_owned() } else { format!("{number} mistakes") };
-        return Err(Failure::new(ExitStatus::Usage, format!("{} has {mistakes}; nothing was started", path.display())));
+        return Err(Failure::new(
+            ExitStatus::Usage,
+            format!("{} has {mistakes}; nothing was started", path.display()),
+        ));
     };
     if let Some(log) = &mut desired.emulation.log {
         *log = directory.join(&log);
@@ -41,8 +48,9 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
 /// Walks up from the current directory. Stops at the home directory and at the border of the file system, and does
 /// not believe a file that someone else put there.
 fn find(home: Option<&Path>) -> Result<PathBuf, Failure> {
-    let start = std::env::current_dir()
-        .map_err(|error| Failure::new(ExitStatus::Failed, format!("finding the current directory: {error}")))?;
+    let start = std::env::current_dir().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("finding the current directory: {error}"))
+    })?;
     for directory in start.ancestors() {
         let candidate = directory.join(FILE);
         if candidate.symlink_metadata().is_ok() {
@@ -62,9 +70,10 @@ fn find(home: Option<&Path>) -> Result<PathBuf, Failure> {
         }
     }
     let what = format!("there is no {FILE} in {} or in the directories above it", start.display());
-    Err(Failure::new(ExitStatus::Usage, what).hint("`bastion up -f FILE` names one; `bastion tunnel` needs none"))
+    Err(Failure::new(ExitStatus::Usage, what).hint("`-f FILE` names one; `bastion tunnel` needs none"))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's list of errors is open")]
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let why = match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),

@@ -20,7 +20,6 @@ pub(super) fn arm(response: Response) -> Response {
         .with("x-ms-request-id", id.clone())
         .with("x-ms-correlation-request-id", id)
         .with("x-ms-ratelimit-remaining-subscription-reads", "249")
-        .with("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
         .with("X-Content-Type-Options", "nosniff")
         .with("Cache-Control", "no-cache")
 }

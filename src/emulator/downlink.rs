@@ -25,6 +25,8 @@ use crate::model::FaultAction;
 pub(super) enum DownEnd {
     /// A close frame has been sent.
     Closed(String),
+    /// Likewise, over a broken rule: what the client says from there on is not read.
+    Refused(String),
     /// The client read nothing for too long (G29).
     Stalled,
     /// The client cannot be written to.
@@ -180,7 +182,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Downlink<'_, R, W> {
             Some(Control::Breach(breach)) => {
                 let breach = self.breach.insert(breach);
                 let (code, reason) = (breach.code, breach.reason.clone());
-                self.close(code, &reason).await
+                self.close(code, &reason).await.map_err(|end| match end {
+                    DownEnd::Closed(what) => DownEnd::Refused(what),
+                    DownEnd::Refused(_) | DownEnd::Stalled | DownEnd::Lost | DownEnd::Fault(..) => end,
+                })
             }
             None => Err(DownEnd::Lost),
         }

@@ -142,6 +142,7 @@ pub(super) const BINARY_BEGIN: u8 = 0x02;
 pub(super) const CONTINUE: u8 = 0x00;
 pub(super) const CONTINUE_END: u8 = 0x80;
 pub(super) const TEXT: u8 = 0x81;
+pub(super) const TEXT_BEGIN: u8 = 0x01;
 pub(super) const CLOSE: u8 = 0x88;
 pub(super) const PING: u8 = 0x89;
 pub(super) const PONG: u8 = 0x8a;

@@ -71,7 +71,7 @@ impl Framing {
             Frames::Fragments => {
                 for message in data.chunks(MESSAGE_LIMIT) {
                     self.messages = self.messages.wrapping_add(1);
-                    used += fragments(out, message, self.messages);
+                    used += fragments(out, self.text, message, self.messages);
                 }
             }
         }
@@ -93,11 +93,12 @@ fn put(out: &mut Vec<u8>, text: bool, message: &[u8]) -> usize {
 }
 
 /// One message in up to three frames, a ping among them; after every third, a message of nothing.
-fn fragments(out: &mut Vec<u8>, message: &[u8], number: u64) -> usize {
+fn fragments(out: &mut Vec<u8>, text: bool, message: &[u8], number: u64) -> usize {
     let third = message.len().div_ceil(3);
     let (begin, rest) = message.split_at(third);
     let (middle, end) = rest.split_at(third.min(rest.len()));
-    frame::put(out, frame::BINARY_BEGIN, begin);
+    let first = if text && message.is_ascii() { frame::TEXT_BEGIN } else { frame::BINARY_BEGIN };
+    frame::put(out, first, begin);
     frame::put(out, frame::PING, &number.to_be_bytes());
     frame::put(out, frame::CONTINUE, middle);
     frame::put(out, frame::CONTINUE_END, end);

@@ -241,12 +241,8 @@ impl Journal {
 }
 
 /// Opens the log file, readable by its owner only: host names and resource IDs are nobody else's business.
-pub(super) async fn open(path: &Path) -> std::io::Result<tokio::fs::File> {
-    let mut options = tokio::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    options.mode(0o600);
-    options.open(path).await
+pub(super) fn open(path: &Path) -> std::io::Result<tokio::fs::File> {
+    Ok(tokio::fs::File::from_std(crate::sys::files::append_private(path)?))
 }
 
 /// Appends lines until every sender is gone.

@@ -122,9 +122,8 @@ impl Emulator {
             None => None,
             Some(path) => {
                 let path = path.clone();
-                let file = log::open(&path)
-                    .await
-                    .map_err(|source| EmulatorError::Log { path: path.clone(), source })?;
+                let file =
+                    log::open(&path).map_err(|source| EmulatorError::Log { path: path.clone(), source })?;
                 Some((file, path))
             }
         };
@@ -169,6 +168,17 @@ impl Emulator {
     /// Its sessions, and what clients did wrong.
     pub fn sessions(&self) -> SessionCounts {
         self.world.sessions.counts()
+    }
+
+    /// Waits until the counts satisfy a condition; `false`: they did not in time.
+    ///
+    /// They are looked at after each entry of the log.
+    pub async fn wait_for_sessions(
+        &self,
+        condition: impl Fn(&SessionCounts) -> bool,
+        within: Duration,
+    ) -> bool {
+        self.log().wait_for(|_| condition(&self.sessions()), within).await
     }
 
     /// Adds a fault behind the others; one that cannot be is left out and warned of.

@@ -149,8 +149,14 @@ fn front(request: &Request, visit: &Visit) -> Response {
     let tries = [
         (format!("curl {local}/bytes/10MiB -o /dev/null"), "ten mebibytes through the tunnel"),
         (format!("curl {local}/whoami"), "who and where this is, and what has passed so far"),
-        ("edit bastion.toml".to_owned(), "change a port and save: only what must change does"),
-        ("bastion sessions".to_owned(), "stop a tunnel, or kill bastion, and look at what is left of it"),
+        (
+            "log = \"requests.jsonl\"".to_owned(),
+            "below [emulator] in bastion.toml: every request to the simulated Azure is written down, without tokens",
+        ),
+        (
+            "web = { 80 = \"127.0.0.1:3000\" }".to_owned(),
+            "below [emulator.targets]: a program of your own answers here, through the same path",
+        ),
     ];
     let facts = format!(
         "Session {session} on node {node}: {} bytes up, {} bytes down, open for {} ms.",

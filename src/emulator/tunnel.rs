@@ -154,9 +154,10 @@ async fn tunnel(
     let client = up.client.unsplit(to_client);
     let target = from_target.unsplit(up.target);
 
+    // Only a close frame says that every byte before it is there: anything less is no end but a break.
     let code = traffic.client_closed.load(Ordering::Relaxed);
-    let orderly = matches!(how, Some(Leave::Part)) && matches!(code & 0xffff, 0 | 1000 | 1001);
-    if orderly && breach.is_none() {
+    let orderly = code & CLOSED != 0 && matches!(code & 0xffff, 0 | 1000 | 1001);
+    if orderly && breach.is_none() && how == Some(Leave::Part) {
         retire(world, target);
     } else {
         target.abort();
@@ -211,6 +212,7 @@ where
             };
             (whose, Some(Leave::Part))
         }
+        Ok(DownEnd::Refused(what)) => (what, Some(Leave::Part)),
         Ok(DownEnd::Stalled) => {
             ("the client read nothing for too long".to_owned(), Some(Leave::Cut(Cut::Drop)))
         }

@@ -153,8 +153,8 @@ impl World {
 
     /// Whether a `Host` header means this name at our port.
     pub(super) fn is_host(&self, host: &str, name: &str) -> bool {
-        let port = self.port.to_string();
-        host.rsplit_once(':').is_some_and(|(h, p)| h.eq_ignore_ascii_case(name) && p == port)
+        let (host, port) = host.rsplit_once(':').unwrap_or((host, "443"));
+        host.eq_ignore_ascii_case(name) && port == self.port.to_string()
     }
 
     /// The machine that a resource ID or an address names.

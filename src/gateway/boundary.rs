@@ -109,7 +109,11 @@ mod tests {
                 boundary.feed(piece);
                 at += piece.len();
                 // The ping inside the fragmented message is no boundary; a control frame between messages is.
-                assert_eq!(boundary.between_messages(), ends.contains(&at), "after {at} bytes in steps of {step}");
+                assert_eq!(
+                    boundary.between_messages(),
+                    ends.contains(&at),
+                    "after {at} bytes in steps of {step}"
+                );
             }
         }
     }

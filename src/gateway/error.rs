@@ -3,7 +3,7 @@
 use std::io;
 
 use super::wire::AnswerError;
-use crate::carrier::{Blocked, Disposition};
+use crate::model::{Blocked, Disposition};
 use crate::net::{DialError, HttpError};
 
 /// A failure to open a session or its WebSocket. `Display` says what we were doing; the source says what happened.
@@ -100,9 +100,13 @@ impl GatewayError {
             Self::Exchange { source: HttpError::TooLong, .. } | Self::Answer { .. } => "gateway-answer",
             Self::Exchange { .. } | Self::Dial { .. } => "gateway-unreachable",
             Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).0,
-            Self::Upgrade { source: UpgradeError::Timeout(_) | UpgradeError::Broken(_), .. } => "gateway-unreachable",
+            Self::Upgrade { source: UpgradeError::Timeout(_) | UpgradeError::Broken(_), .. } => {
+                "gateway-unreachable"
+            }
             Self::Upgrade { source: UpgradeError::Refused(_), .. } => "gateway-upgrade",
-            Self::Upgrade { source: UpgradeError::WrongAccept | UpgradeError::NotHttp, .. } => "gateway-answer",
+            Self::Upgrade { source: UpgradeError::WrongAccept | UpgradeError::NotHttp, .. } => {
+                "gateway-answer"
+            }
         }
     }
 
@@ -117,7 +121,9 @@ impl GatewayError {
                 }
             }
             // A new session may land on a healthy node, and a network comes back.
-            Self::Exchange { .. } | Self::Answer { .. } | Self::Dial { .. } | Self::Upgrade { .. } => Disposition::Retry,
+            Self::Exchange { .. } | Self::Answer { .. } | Self::Dial { .. } | Self::Upgrade { .. } => {
+                Disposition::Retry
+            }
         }
     }
 
@@ -127,9 +133,9 @@ impl GatewayError {
             Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).2,
             Self::Dial { source: DialError::Tls { .. }, .. } => Some(TLS),
             Self::Exchange { source, .. } if source.is_tls() => Some(TLS),
-            Self::Upgrade { source: UpgradeError::Refused(_), .. } => {
-                Some("a proxy or firewall on the way may not let WebSockets through; otherwise a node of the bastion is being replaced")
-            }
+            Self::Upgrade { source: UpgradeError::Refused(_), .. } => Some(
+                "a proxy or firewall on the way may not let WebSockets through; otherwise a node of the bastion is being replaced",
+            ),
             Self::Token(_)
             | Self::Exchange { .. }
             | Self::Answer { .. }
@@ -144,7 +150,8 @@ impl GatewayError {
     }
 }
 
-const TLS: &str = "if a proxy on the way replaces certificates, name its authority's PEM file in BASTION_CA_FILE";
+const TLS: &str =
+    "if a proxy on the way replaces certificates, name its authority's PEM file in BASTION_CA_FILE";
 
 /// Code, disposition and hint of a refused token exchange.
 fn refusal(status: u16, message: Option<&str>) -> (&'static str, Disposition, Option<&'static str>) {
@@ -153,29 +160,41 @@ fn refusal(status: u16, message: Option<&str>) -> (&'static str, Disposition, Op
         _ if says("Tunneling is disabled") => (
             "tunneling-disabled",
             Disposition::Blocked(Blocked::Unfit),
-            Some("switch native client support on: `az network bastion update --enable-tunneling true …`; it takes minutes"),
+            Some(
+                "switch native client support on: `az network bastion update --enable-tunneling true …`; it takes minutes",
+            ),
         ),
         401 => (
             "sign-in",
             Disposition::Blocked(Blocked::SignIn),
-            Some("a fresh access token was refused too: sign in again, with an account of the bastion's tenant"),
+            Some(
+                "a fresh access token was refused too: sign in again, with an account of the bastion's tenant",
+            ),
         ),
         403 => (
             "denied",
             Disposition::Blocked(Blocked::Denied),
-            Some("the account needs Reader on the virtual machine, on its network card, on the bastion and on the virtual network"),
+            Some(
+                "the account needs Reader on the virtual machine, on its network card, on the bastion and on the virtual network",
+            ),
         ),
         404 => (
             "not-found",
             Disposition::Blocked(Blocked::NotFound),
             Some("check the target's name, resource group and subscription"),
         ),
-        429 | 503 => ("gateway-busy", Disposition::Retry, Some("every instance of a bastion carries a limited number of sessions")),
+        429 | 503 => (
+            "gateway-busy",
+            Disposition::Retry,
+            Some("every instance of a bastion carries a limited number of sessions"),
+        ),
         408 | 500..=599 => ("gateway-error", Disposition::Retry, None),
         300..=399 => (
             "gateway-redirect",
             Disposition::Blocked(Blocked::Answer),
-            Some("a redirect is not followed, because the request carries an access token; is a captive portal or proxy on the way?"),
+            Some(
+                "a redirect is not followed, because the request carries an access token; is a captive portal or proxy on the way?",
+            ),
         ),
         _ => ("gateway-answer", Disposition::Blocked(Blocked::Answer), None),
     }

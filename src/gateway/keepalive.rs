@@ -96,7 +96,10 @@ mod tests {
         let start = Instant::now();
         let mut link = Keepalive::new(S * 30, start);
         link.answered();
-        assert_eq!(run(&mut link, start, 90), [(30, Due::Ping), (50, Due::Ping), (70, Due::Ping), (90, Due::Dead)]);
+        assert_eq!(
+            run(&mut link, start, 90),
+            [(30, Due::Ping), (50, Due::Ping), (70, Due::Ping), (90, Due::Dead)]
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::error::GatewayError;
 use super::wire::{self, Destination, Session};
@@ -47,6 +48,8 @@ struct Inner {
 pub(super) struct Lease {
     session: Option<Session>,
     ledger: Ledger,
+    /// Settling waits for it: a session in use is not settled.
+    _open: TaskTrackerToken,
 }
 
 impl Ledger {
@@ -89,8 +92,8 @@ impl Ledger {
         (self.0.opened.load(Ordering::Relaxed), self.0.deleted.load(Ordering::Relaxed))
     }
 
-    /// Waits until every exchange is answered and every session deleted, tries failed deletions once more, and
-    /// gives up at the deadline. Says how many sessions are left behind in Azure.
+    /// Waits until every exchange is answered, every lease ended and every session deleted, tries failed deletions
+    /// once more, and gives up at the deadline. Says how many sessions are left behind in Azure.
     pub(super) async fn settle(&self, deadline: Instant) -> u64 {
         self.0.tasks.close();
         let in_time = tokio::time::timeout_at(deadline, self.0.tasks.wait()).await.is_ok();
@@ -102,7 +105,10 @@ impl Ledger {
                 last_try.spawn(async move { ledger.delete_once(&session).await });
             }
             // At the deadline the set is dropped, and its deletions with it.
-            drop(tokio::time::timeout_at(deadline, async { while last_try.join_next().await.is_some() {} }).await);
+            drop(
+                tokio::time::timeout_at(deadline, async { while last_try.join_next().await.is_some() {} })
+                    .await,
+            );
         }
         let (opened, deleted) = self.counts();
         opened.saturating_sub(deleted)
@@ -121,7 +127,8 @@ impl Ledger {
         let unusable = |source| GatewayError::Answer { host: self.0.host.to_string(), source };
         let session = wire::read_session(&answer.body).map_err(unusable)?;
         self.0.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { session: Some(session), ledger: self })
+        let open = self.0.tasks.token();
+        Ok(Lease { session: Some(session), ledger: self, _open: open })
     }
 
     fn exchange_request(
@@ -134,7 +141,9 @@ impl Ledger {
         if let Ok(value) = HeaderValue::from_str(user_agent) {
             request.headers_mut().insert(USER_AGENT, value);
         }
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         *request.body_mut() = Some(wire::exchange_form(destination, token).expose_secret().to_owned().into());
         Ok(request)
     }

@@ -28,7 +28,7 @@ mod tap;
 mod wire;
 
 pub use error::{GatewayError, TokenError, UpgradeError};
-use ledger::{Ledger, Lease};
+use ledger::{Lease, Ledger};
 pub use stream::GatewayStream;
 pub use wire::{AnswerError, Destination};
 
@@ -40,7 +40,10 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Where access tokens come from: the small thing a gateway needs of a credential.
 pub trait AccessTokens: Send + Sync {
     /// A token for Azure Resource Manager. With `fresh`, one that was not handed out before.
-    fn token(&self, fresh: bool) -> Pin<Box<dyn Future<Output = Result<SecretString, TokenError>> + Send + '_>>;
+    fn token(
+        &self,
+        fresh: bool,
+    ) -> Pin<Box<dyn Future<Output = Result<SecretString, TokenError>> + Send + '_>>;
 }
 
 /// The data plane of one bastion.
@@ -68,7 +71,12 @@ impl Gateway {
     /// When no HTTP client can be made by the network's rules.
     pub fn new(host: GatewayHost, network: Network, max_setups: usize) -> Result<Self, HttpError> {
         let ledger = Ledger::new(host.clone(), network.http()?);
-        Ok(Self { host, network, ledger, setups: Semaphore::new(max_setups.clamp(1, Semaphore::MAX_PERMITS)) })
+        Ok(Self {
+            host,
+            network,
+            ledger,
+            setups: Semaphore::new(max_setups.clamp(1, Semaphore::MAX_PERMITS)),
+        })
     }
 
     /// Opens a stream to a destination: token exchange, WebSocket. Waits its turn when too many set-ups are in flight.
@@ -131,7 +139,11 @@ impl Gateway {
         }
     }
 
-    async fn upgrade(&self, lease: &Lease, user_agent: &str) -> Result<(TlsStream<TcpStream>, Vec<u8>), GatewayError> {
+    async fn upgrade(
+        &self,
+        lease: &Lease,
+        user_agent: &str,
+    ) -> Result<(TlsStream<TcpStream>, Vec<u8>), GatewayError> {
         let host = || self.host.to_string();
         let dial = self.network.connect_tls(self.host.name(), self.host.port(), DIAL);
         let mut connection = dial.await.map_err(|source| GatewayError::Dial { host: host(), source })?;

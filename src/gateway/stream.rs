@@ -51,7 +51,12 @@ enum CloseStep {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
     /// Takes over an upgraded connection; `early` is what came behind the head of the answer.
-    pub(super) async fn new(connection: S, early: Vec<u8>, keepalive: Duration, lease: Option<Lease>) -> Self {
+    pub(super) async fn new(
+        connection: S,
+        early: Vec<u8>,
+        keepalive: Duration,
+        lease: Option<Lease>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
             .write_buffer_size(64 * 1024)
@@ -61,7 +66,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
             .max_message_size(Some(4 << 20));
         let now = Instant::now();
         Self {
-            socket: WebSocketStream::from_raw_socket(Tap::new(connection, early), Role::Client, Some(config)).await,
+            socket: WebSocketStream::from_raw_socket(Tap::new(connection, early), Role::Client, Some(config))
+                .await,
             kept: Some(Vec::new()),
             keepalive: Keepalive::new(keepalive, now),
             timer: Box::pin(tokio::time::sleep_until(now)),
@@ -94,13 +100,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
             Some(CloseFrame { code, reason }) if code != CloseCode::Normal => {
                 let reason = printable(&reason);
                 let reason = if reason.is_empty() { String::new() } else { format!(" (\"{reason}\")") };
-                Received::Broken(Break::new("gateway-close", format!("the gateway closed with {}{reason}", u16::from(code))))
+                Received::Broken(Break::new(
+                    "gateway-close",
+                    format!("the gateway closed with {}{reason}", u16::from(code)),
+                ))
             }
             _ if !self.socket.get_ref().between_messages() => Received::Broken(cut_short()),
             Some(_) | None => Received::End { clean: true },
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's errors are its own; what we do not know is a violation"
+    )]
     fn failed(&mut self, error: Error) -> Received {
         match error {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
@@ -112,13 +125,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
             }
             Error::Io(error) => Received::Broken(self.io_break(&error)),
             Error::Protocol(error) => Received::Broken(Break::new("gateway-protocol", meaning(&error))),
-            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Received::Broken(Break::new(
-                "gateway-protocol",
-                format!("the gateway sent a message of {size} bytes; more than {max_size} are not accepted"),
-            )),
-            Error::Utf8(_) => {
-                Received::Broken(Break::new("gateway-protocol", "the gateway sent a text message that is not UTF-8"))
+            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                Received::Broken(Break::new(
+                    "gateway-protocol",
+                    format!(
+                        "the gateway sent a message of {size} bytes; more than {max_size} are not accepted"
+                    ),
+                ))
             }
+            Error::Utf8(_) => Received::Broken(Break::new(
+                "gateway-protocol",
+                "the gateway sent a text message that is not UTF-8",
+            )),
             other => Received::Broken(Break::new("gateway-protocol", printable(&other.to_string()))),
         }
     }
@@ -129,23 +147,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
             let what = format!("a node of the bastion answered HTTP{status} in place of the first frame");
             return Break { unsent: self.kept.take(), ..Break::new("gateway-node", what) };
         }
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                Break::new("gateway-cut", "the connection to the gateway ended without a goodbye")
-            }
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                Break::new("gateway-reset", "the connection to the gateway was reset")
-            }
-            _ => Break::new("gateway-lost", format!("the connection to the gateway was lost: {error}")),
+        let kind = error.kind();
+        if kind == io::ErrorKind::UnexpectedEof {
+            Break::new("gateway-cut", "the connection to the gateway ended without a goodbye")
+        } else if kind == io::ErrorKind::ConnectionReset || kind == io::ErrorKind::BrokenPipe {
+            Break::new("gateway-reset", "the connection to the gateway was reset")
+        } else {
+            Break::new("gateway-lost", format!("the connection to the gateway was lost: {error}"))
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's errors are its own; what we do not know is a violation"
+    )]
     fn send_break(&mut self, error: Error) -> Break {
         match error {
             Error::Io(error) => self.io_break(&error),
-            Error::Protocol(ProtocolError::SendAfterClosing) | Error::ConnectionClosed | Error::AlreadyClosed => {
-                Break::new("gateway-close", "the gateway has closed the session")
-            }
+            Error::Protocol(ProtocolError::SendAfterClosing)
+            | Error::ConnectionClosed
+            | Error::AlreadyClosed => Break::new("gateway-close", "the gateway has closed the session"),
             other => Break::new("gateway-protocol", printable(&other.to_string())),
         }
     }
@@ -258,7 +279,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
         if self.closing == CloseStep::Open {
             let code = match why {
                 Closing::Done => CloseCode::Normal,
-                Closing::Abandoned => CloseCode::Away,
+                // Not 1000, nor 1001, which a gateway may take for an orderly end.
+                Closing::Abandoned => CloseCode::Error,
+            };
+            // What an abandoned stream still holds is owed to nobody, and its session waits to be deleted.
+            let limit = match why {
+                Closing::Done => FAREWELL,
+                Closing::Abandoned => REPLY,
             };
             let frame = CloseFrame { code, reason: "".into() };
             // An error means that the gateway closed first; then only the answer is left to send.
@@ -266,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
                 Ok(()) => CloseStep::Flushing,
                 Err(_) => CloseStep::ShuttingDown,
             };
-            self.timer.as_mut().reset(Instant::now() + FAREWELL);
+            self.timer.as_mut().reset(Instant::now() + limit);
         }
         if self.poll_farewell(cx).is_pending() {
             ready!(self.timer.as_mut().poll(cx));
@@ -285,9 +312,15 @@ fn printable(text: &str) -> String {
 }
 
 /// What a violation of the WebSocket protocol means in terms of the bytes that came.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's list grows; what is not named here says itself well enough"
+)]
 fn meaning(error: &ProtocolError) -> String {
     let what = match error {
-        ProtocolError::NonZeroReservedBits => "a frame with reserved bits set, though no extension was agreed".to_owned(),
+        ProtocolError::NonZeroReservedBits => {
+            "a frame with reserved bits set, though no extension was agreed".to_owned()
+        }
         ProtocolError::MaskedFrameFromServer => "a masked frame, which only clients may send".to_owned(),
         ProtocolError::UnknownDataFrameType(code) | ProtocolError::UnknownControlFrameType(code) => {
             format!("a frame of the unknown type {code}")

@@ -94,7 +94,9 @@ pub(super) fn exchange_form(destination: &Destination, access_token: &SecretStri
 /// An IP-based connection is asked for as if the address were a resource of the bastion's own group.
 fn pseudo_id(bastion: &ResourceId, ip: std::net::Ipv4Addr) -> String {
     let (subscription, group) = (bastion.subscription(), bastion.resource_group());
-    format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Network/bh-hostConnect/{ip}")
+    format!(
+        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Network/bh-hostConnect/{ip}"
+    )
 }
 
 /// Reads the answer of a token exchange. Unknown keys are ignored.
@@ -103,7 +105,8 @@ fn pseudo_id(bastion: &ResourceId, ip: std::net::Ipv4Addr) -> String {
 /// When a value that a session needs is not there.
 pub(super) fn read_session(body: &[u8]) -> Result<Session, AnswerError> {
     let answer: SessionAnswer = serde_json::from_slice(body).map_err(|_hidden| AnswerError::NotJson)?;
-    let text = |value: &str| !value.is_empty() && value.len() <= 4096 && !value.contains(|c: char| c.is_control());
+    let text =
+        |value: &str| !value.is_empty() && value.len() <= 4096 && !value.contains(|c: char| c.is_control());
     if !text(&answer.auth_token) {
         return Err(AnswerError::Missing("authToken"));
     }
@@ -125,9 +128,13 @@ pub(super) fn read_session(body: &[u8]) -> Result<Session, AnswerError> {
 pub(super) fn read_message(body: &[u8]) -> Option<String> {
     let text = match serde_json::from_slice::<ErrorAnswer>(body) {
         Ok(answer) => answer.message?,
-        Err(_not_json) => std::str::from_utf8(body).ok().filter(|t| !t.trim_start().starts_with(['<', '{', '[']))?.to_owned(),
+        Err(_not_json) => std::str::from_utf8(body)
+            .ok()
+            .filter(|t| !t.trim_start().starts_with(['<', '{', '[']))?
+            .to_owned(),
     };
-    let printable: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    let printable: String =
+        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     (!printable.is_empty()).then_some(printable)
 }
 
@@ -144,7 +151,12 @@ pub(super) fn session_path(session: &Session) -> SecretString {
 }
 
 /// The request that upgrades a connection: no extensions, no subprotocol, no cookies, no authorization.
-pub(super) fn upgrade_request(host: &GatewayHost, session: &Session, key: &str, user_agent: &str) -> SecretString {
+pub(super) fn upgrade_request(
+    host: &GatewayHost,
+    session: &Session,
+    key: &str,
+    user_agent: &str,
+) -> SecretString {
     let path = websocket_path(session);
     let user_agent = utf8_percent_encode(user_agent, HEADER);
     format!(

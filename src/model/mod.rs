@@ -8,11 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 mod desired;
+mod disposition;
 mod emulation;
 mod host;
 mod resource_id;
 
 pub use desired::{Bastion, Cloud, Desired, Endpoint, Listen, Target, Tunnel};
+pub use disposition::{Blocked, Disposition};
 pub use emulation::{
     BastionTraits, Emulation, EmulatorEndpoint, Fault, FaultAction, FaultPhase, Frames, Machine, Service, Sku,
 };

@@ -72,7 +72,11 @@ impl Cause {
 }
 
 impl Http {
-    pub(super) fn new(tls: Arc<ClientConfig>, proxy: Option<&Proxy>, user_agent: &str) -> Result<Self, HttpError> {
+    pub(super) fn new(
+        tls: Arc<ClientConfig>,
+        proxy: Option<&Proxy>,
+        user_agent: &str,
+    ) -> Result<Self, HttpError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(Arc::unwrap_or_clone(tls))
             .http1_only()

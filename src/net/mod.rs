@@ -111,7 +111,12 @@ impl Network {
     ///
     /// # Errors
     /// Says which step failed.
-    pub async fn connect_tls(&self, host: &str, port: u16, limit: Duration) -> Result<TlsStream<TcpStream>, DialError> {
+    pub async fn connect_tls(
+        &self,
+        host: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<TlsStream<TcpStream>, DialError> {
         let dial = async {
             let tcp = match self.proxy.as_ref().and_then(|proxy| proxy.for_host(host, port)) {
                 Some(hop) => {

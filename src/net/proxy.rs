@@ -85,7 +85,8 @@ impl Hop {
         user_agent: &str,
     ) -> Result<(), ProxyError> {
         let mut request =
-            format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: {user_agent}\r\n").into_bytes();
+            format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: {user_agent}\r\n")
+                .into_bytes();
         if let Some(credentials) = self.0.basic_auth() {
             request.extend_from_slice(b"Proxy-Authorization: ");
             request.extend_from_slice(credentials.as_bytes());
@@ -123,7 +124,8 @@ mod tests {
 
     #[test]
     fn no_proxy_is_honoured_and_credentials_are_not_shown() {
-        let proxy = Proxy::new("http://user:secret@proxy.example:3128", "localhost,.internal,10.0.0.0/8").unwrap();
+        let proxy =
+            Proxy::new("http://user:secret@proxy.example:3128", "localhost,.internal,10.0.0.0/8").unwrap();
         assert!(proxy.for_host("bst-1.bastion.azure.com", 443).is_some());
         assert!(proxy.for_host("x.internal", 443).is_none());
         assert!(proxy.for_host("10.1.2.3", 443).is_none());

@@ -53,12 +53,16 @@ impl Trust {
             .map_err(TrustError::Tls)?;
         let mut config = match self {
             Self::System(files) => {
-                let verifier = Verifier::new_with_extra_roots(read(files)?, provider).map_err(TrustError::Tls)?;
+                let verifier =
+                    Verifier::new_with_extra_roots(read(files)?, provider).map_err(TrustError::Tls)?;
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
             }
             Self::Only(pem, files) => {
                 let mut roots = RootCertStore::empty();
-                for certificate in certificates(pem.as_bytes(), "the emulator's certificate")?.into_iter().chain(read(files)?) {
+                for certificate in certificates(pem.as_bytes(), "the emulator's certificate")?
+                    .into_iter()
+                    .chain(read(files)?)
+                {
                     roots.add(certificate).map_err(TrustError::Tls)?;
                 }
                 builder.with_root_certificates(roots).with_no_client_auth()

@@ -1,6 +1,7 @@
 //! Telling the local side how it ended: an end as an end, a break as a reset, and first every byte that is owed.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,44 +23,53 @@ impl Relay {
             Outcome::Broken(_) | Outcome::Stopped => false,
             Outcome::LocalReset(_) => return,
         };
-        match (self.deliver_rest().await, orderly) {
-            (true, true) => self.end().await,
-            (true, false) => self.reset_when_sent().await,
-            // It has had its time: what the kernel still holds has no better prospects.
-            (false, _) => self.reset(),
+        self.deliver().await;
+        if self.queue.is_empty() && orderly {
+            self.end().await;
+        } else {
+            self.reset().await;
         }
     }
 
-    /// Whether everything that is owed was written.
-    async fn deliver_rest(&mut self) -> bool {
-        while !self.queue.is_empty() {
+    /// Writes what the local side is owed, unless it was seen before that it takes no more. What then is not counted as
+    /// delivered never will be.
+    pub async fn deliver(&mut self) {
+        while !self.queue.is_empty() && !self.stuck {
             match timeout(STUCK, poll_fn(|cx| self.poll_write_queue(cx))).await {
                 Ok(Ok(written)) => self.delivered(written),
-                Ok(Err(_)) | Err(_) => return false,
+                Ok(Err(_)) | Err(_) => self.stuck = true,
             }
         }
-        true
     }
 
     /// Ends the local connection as the remote ended. What the local side still sends has nowhere to go.
     async fn end(mut self) {
-        if self.local.shutdown().await.is_err() {
+        // Nobody else has it any more: the relay does not run.
+        let Some(local) = Arc::get_mut(&mut self.local) else { return };
+        if local.shutdown().await.is_err() {
             return;
         }
+        self.ended = true;
         let mut discarded = [0; 4096];
-        let until_it_ends = async { while !matches!(self.local.read(&mut discarded).await, Ok(0) | Err(_)) {} };
+        let until_it_ends = async { while !matches!(local.read(&mut discarded).await, Ok(0) | Err(_)) {} };
         drop(timeout(LINGER, until_it_ends).await);
     }
 
-    /// Resets the local connection, after the kernel has sent what it holds.
-    async fn reset_when_sent(self) {
-        if let Ok(Ok(())) | Err(_) = timeout(STUCK, socket::sent(&self.local)).await {
-            self.reset();
+    /// Resets the local connection, after the kernel has sent what it holds; where no more is taken, it would be asked
+    /// in vain.
+    async fn reset(self) {
+        if !self.stuck {
+            drop(timeout(STUCK, socket::sent(&self.local)).await);
         }
     }
+}
 
-    fn reset(self) {
-        if let Err(error) = self.local.set_zero_linger() {
+impl Drop for Relay {
+    /// What was not ended in order is reset, whatever kept it from its end: a program must not take half for all.
+    fn drop(&mut self) {
+        if !self.ended
+            && let Err(error) = self.local.set_zero_linger()
+        {
             tracing::debug!(%error, "a broken connection could not be reset");
         }
     }

@@ -27,9 +27,10 @@ mod upload;
 const AHEAD: usize = 256 * 1024;
 /// How many messages are read ahead: tiny ones weigh more than their bytes.
 const AHEAD_MESSAGES: usize = 1024;
-/// While the local side is stuck, one more message is taken this often, because a gateway gives a client up
-/// that reads nothing for 20 s …
-const SIP: Duration = Duration::from_secs(5);
+/// While the local side is stuck, this much more is taken this often: a gateway gives a client up that takes nothing
+/// for 20 s, and the kernels on the way pass on only that some room was made when it is a good part of their buffers.
+/// Pings that stand behind data are answered by it, too …
+const SIP: (usize, Duration) = (128 * 1024, Duration::from_secs(2));
 /// … up to this much; then the gateway is left to its own limits.
 const AHEAD_AT_MOST: usize = 2 << 20;
 /// After the local side has finished sending, how long the remote may be silent before we end.
@@ -65,7 +66,12 @@ pub enum Outcome {
 /// One local connection on its way through a relay.
 #[derive(Debug)]
 pub struct Relay {
-    local: TcpStream,
+    /// Shared only with the watch for its reset, while the relay runs.
+    local: Arc<TcpStream>,
+    /// The local side was told an end; without that, it is told a reset.
+    ended: bool,
+    /// The local side took nothing of what it is owed at the end, for too long.
+    stuck: bool,
     counts: Arc<Counts>,
     /// From the remote, for the local side.
     queue: VecDeque<Bytes>,
@@ -78,7 +84,9 @@ pub struct Relay {
     unflushed: bool,
     /// The remote takes no more, but may still have something for us.
     send_broken: Option<Break>,
-    /// While the local side is stuck: when one message more is due.
+    /// How much may be queued at present.
+    ahead: usize,
+    /// While the local side is stuck: when more may be taken.
     sip: Option<Pin<Box<Sleep>>>,
     /// After the local side's end: how long the remote may still be silent.
     grace: Option<Pin<Box<Sleep>>>,
@@ -93,10 +101,13 @@ impl Relay {
     /// Takes over an accepted connection.
     pub fn new(local: TcpStream, counts: Arc<Counts>) -> Self {
         Self {
-            local,
+            local: Arc::new(local),
+            ended: false,
+            stuck: false,
             counts,
             queue: VecDeque::new(),
             queued: 0,
+            ahead: AHEAD,
             local_ended: false,
             local_end_told: false,
             unflushed: false,
@@ -125,7 +136,14 @@ impl Relay {
             self.unflushed = true;
         }
         if !self.local_end_told {
-            match poll_fn(|cx| self.poll_step(cx, remote)).await {
+            // A remote that takes nothing keeps us from reading, and so from seeing a reset.
+            let local = Arc::clone(&self.local);
+            let step = tokio::select! {
+                biased;
+                step = poll_fn(|cx| self.poll_step(cx, remote)) => step,
+                () = socket::reset(&local) => Step::Over(Outcome::LocalReset(io::ErrorKind::ConnectionReset.into())),
+            };
+            match step {
                 Step::Over(outcome) => return outcome,
                 Step::LocalEnded => {}
             }
@@ -149,18 +167,18 @@ impl Relay {
 
     /// Moves whatever can be moved. Ready when one of the sides is done.
     fn poll_step<R: ByteStream>(&mut self, cx: &mut Context<'_>, remote: &mut R) -> Poll<Step> {
-        let mut sip = false;
         loop {
-            let mut moved = match self.poll_receive(cx, remote, sip) {
+            let mut moved = match self.poll_receive(cx, remote) {
                 Ok(some) => some,
                 Err(outcome) => return Poll::Ready(Step::Over(outcome)),
             };
             match (self.poll_deliver(cx), self.poll_upload(cx, remote)) {
                 (Ok(down), Ok(up)) => moved |= down | up,
-                (Err(error), _) | (_, Err(error)) => return Poll::Ready(Step::Over(Outcome::LocalReset(error))),
+                (Err(error), _) | (_, Err(error)) => {
+                    return Poll::Ready(Step::Over(Outcome::LocalReset(error)));
+                }
             }
-            sip = !moved && self.poll_sip(cx);
-            if !moved && !sip {
+            if !moved && !self.poll_sip(cx) {
                 break;
             }
         }
@@ -177,16 +195,10 @@ impl Relay {
         self.poll_grace(cx).map(|()| Step::Over(Outcome::LocalEnd))
     }
 
-    /// Takes what the remote has, as far ahead of the local side as is allowed, or one message more. Says whether
-    /// there was anything.
-    fn poll_receive<R: ByteStream>(
-        &mut self,
-        cx: &mut Context<'_>,
-        remote: &mut R,
-        mut one_more: bool,
-    ) -> Result<bool, Outcome> {
+    /// Takes what the remote has, as far ahead of the local side as is allowed. Says whether there was anything.
+    fn poll_receive<R: ByteStream>(&mut self, cx: &mut Context<'_>, remote: &mut R) -> Result<bool, Outcome> {
         let mut some = false;
-        while self.below_limit() || std::mem::take(&mut one_more) {
+        while self.below_limit() {
             match remote.poll_recv(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Received::Data(bytes)) => {
@@ -206,7 +218,7 @@ impl Relay {
     }
 
     fn below_limit(&self) -> bool {
-        self.queued < AHEAD && self.queue.len() < AHEAD_MESSAGES
+        self.queued < self.ahead && self.queue.len() < AHEAD_MESSAGES * self.ahead.div_ceil(AHEAD)
     }
 
     /// Writes what is queued to the local side, many messages at once. Says whether anything went.
@@ -224,9 +236,7 @@ impl Relay {
         Ok(some)
     }
 
-    fn poll_write_queue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        use tokio::io::AsyncWrite as _;
-
+    fn poll_write_queue(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut slices = [io::IoSlice::new(&[]); 64];
         let mut used = 0;
         for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
@@ -234,9 +244,13 @@ impl Relay {
             used += 1;
         }
         let slices = slices.get(..used).unwrap_or_default();
-        match Pin::new(&mut self.local).poll_write_vectored(cx, slices) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            written => written,
+        loop {
+            ready!(self.local.poll_write_ready(cx))?;
+            match self.local.try_write_vectored(slices) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
         }
     }
 
@@ -253,19 +267,21 @@ impl Relay {
         }
     }
 
-    /// For a local side that is stuck: whether it is time to take one message more than the limit.
+    /// For a local side that is stuck: whether it is time to take more than before.
     fn poll_sip(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.below_limit() {
+        if self.queued < AHEAD {
+            self.ahead = AHEAD;
+        }
+        if self.below_limit() || self.ahead >= AHEAD_AT_MOST {
             self.sip = None;
             return false;
         }
-        if self.queued >= AHEAD_AT_MOST {
-            return false;
-        }
-        let sip = self.sip.get_or_insert_with(|| Box::pin(tokio::time::sleep(SIP)));
+        let (size, pause) = SIP;
+        let sip = self.sip.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
         let due = sip.as_mut().poll(cx).is_ready();
         if due {
-            sip.as_mut().reset(Instant::now() + SIP);
+            self.ahead = AHEAD_AT_MOST.min(self.ahead + size);
+            self.sip = None;
         }
         due
     }

@@ -22,7 +22,11 @@ thread_local! {
 impl Relay {
     /// Gives the remote what the local side has. Sends at the latest when the local side has nothing more.
     /// Says whether anything was taken.
-    pub(super) fn poll_upload<R: ByteStream>(&mut self, cx: &mut Context<'_>, remote: &mut R) -> io::Result<bool> {
+    pub(super) fn poll_upload<R: ByteStream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: &mut R,
+    ) -> io::Result<bool> {
         let mut some = false;
         while !self.local_ended && self.send_broken.is_none() {
             match remote.poll_ready(cx) {

@@ -11,7 +11,7 @@ use tokio_rustls::client::TlsStream;
 use super::link::RouteError;
 use super::tunnel::{BACKOFF, Tunnel};
 use crate::backoff::Backoff;
-use crate::carrier::{Break, Closing};
+use crate::carrier::Closing;
 use crate::gateway::GatewayStream;
 use crate::relay::{self, Counts, Outcome, Relay};
 use crate::sys::socket;
@@ -50,22 +50,28 @@ impl Connection {
                 Ok(remote) => remote,
                 Err(why) => return self.refuse(relay, why).await,
             };
-            let outcome = self.relay(&mut relay, &mut remote, unsent.take(), &counts).await;
-            match outcome {
-                Outcome::Broken(Break { unsent: Some(bytes), what, code }) if replacements < REPLACEMENTS => {
-                    replacements += 1;
-                    tracing::info!(tunnel = %self.tunnel.name, connection = self.number, code, "{what}; trying another session");
-                    unsent = Some(bytes);
-                }
-                outcome => {
-                    self.log(&outcome, &counts);
-                    return end(relay, remote, outcome).await;
-                }
+            let mut outcome = self.relay(&mut relay, &mut remote, unsent.take(), &counts).await;
+            if let Outcome::Broken(broken) = &mut outcome
+                && replacements < REPLACEMENTS
+                && let Some(bytes) = broken.unsent.take()
+            {
+                replacements += 1;
+                let (tunnel, connection) = (&self.tunnel.name, self.number);
+                tracing::info!(%tunnel, connection, code = broken.code, "{broken}; trying another session");
+                unsent = Some(bytes);
+                continue;
             }
+            return self.end(relay, remote, &outcome, &counts).await;
         }
     }
 
-    async fn relay(&self, relay: &mut Relay, remote: &mut Stream, unsent: Option<Vec<u8>>, counts: &Counts) -> Outcome {
+    async fn relay(
+        &self,
+        relay: &mut Relay,
+        remote: &mut Stream,
+        unsent: Option<Vec<u8>>,
+        counts: &Counts,
+    ) -> Outcome {
         let run = relay.run(remote, unsent);
         tokio::pin!(run);
         let silent = sleep(FIRST_BYTE);
@@ -74,7 +80,8 @@ impl Connection {
             () = self.tunnel.stop.connections.cancelled() => return Outcome::Stopped,
             () = silent => {}
         }
-        if counts.down.load(Ordering::Relaxed) == 0 && SPEAK_FIRST.contains(&self.tunnel.declared.port.get()) {
+        if counts.down.load(Ordering::Relaxed) == 0 && SPEAK_FIRST.contains(&self.tunnel.declared.port.get())
+        {
             tracing::warn!(
                 tunnel = %self.tunnel.name, connection = self.number, code = "target-silent",
                 "the gateway is connected, but not one byte came from port {} of the target in {} s; \
@@ -109,9 +116,12 @@ impl Connection {
             let error = match timeout_at(deadline, open).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => error,
-                Err(_elapsed) => return Err(last.unwrap_or(RouteError::Slow(tunnel.declared.connect_timeout))),
+                Err(_elapsed) => {
+                    return Err(last.unwrap_or(RouteError::Slow(tunnel.declared.connect_timeout)));
+                }
             };
-            let next = Instant::now() + backoff.next(rand::random()).max(error.retry_after().unwrap_or_default());
+            let next =
+                Instant::now() + backoff.next(rand::random()).max(error.retry_after().unwrap_or_default());
             if error.is_blocked() || next >= deadline {
                 return Err(error);
             }
@@ -146,11 +156,15 @@ impl Connection {
         let (tunnel, connection) = (&self.tunnel.name, self.number);
         let (up, down) = (counts.up.load(Ordering::Relaxed), counts.down.load(Ordering::Relaxed));
         match outcome {
-            Outcome::RemoteEnd { clean: true } => tracing::debug!(%tunnel, connection, up, down, "the target ended"),
+            Outcome::RemoteEnd { clean: true } => {
+                tracing::debug!(%tunnel, connection, up, down, "the target ended");
+            }
             Outcome::RemoteEnd { clean: false } => {
                 tracing::info!(%tunnel, connection, up, down, code = "end-unclean", "the gateway ended without a close frame");
             }
-            Outcome::LocalEnd => tracing::debug!(%tunnel, connection, up, down, "the local program ended"),
+            Outcome::LocalEnd => {
+                tracing::debug!(%tunnel, connection, up, down, "the local program ended");
+            }
             Outcome::LocalReset(error) => {
                 tracing::debug!(%tunnel, connection, up, down, %error, "the local program reset the connection");
             }
@@ -160,19 +174,31 @@ impl Connection {
             Outcome::Stopped => tracing::info!(%tunnel, connection, up, down, "stopped"),
         }
     }
-}
 
-/// Tells both sides at once how it ended.
-async fn end(relay: Relay, mut remote: Stream, outcome: Outcome) {
-    let goodbye = async {
-        match outcome {
-            // There is nobody to say goodbye to.
-            Outcome::Broken(_) => {}
-            Outcome::RemoteEnd { .. } | Outcome::LocalEnd => relay::close(&mut remote, Closing::Done).await,
-            Outcome::LocalReset(_) | Outcome::Stopped => relay::close(&mut remote, Closing::Abandoned).await,
-        }
-        // The session is deleted now, however long the local side takes.
-        drop(remote);
-    };
-    tokio::join!(goodbye, relay.finish(&outcome));
+    /// Tells both sides at once how it ended; what is written down counts every byte that was delivered.
+    async fn end(&self, mut relay: Relay, mut remote: Stream, outcome: &Outcome, counts: &Counts) {
+        let goodbye = async {
+            match outcome {
+                // There is nobody to say goodbye to.
+                Outcome::Broken(_) => {}
+                Outcome::RemoteEnd { .. } | Outcome::LocalEnd => {
+                    relay::close(&mut remote, Closing::Done).await
+                }
+                Outcome::LocalReset(_) | Outcome::Stopped => {
+                    relay::close(&mut remote, Closing::Abandoned).await;
+                }
+            }
+            // The session is deleted now, however long the local side takes.
+            drop(remote);
+        };
+        let local = async {
+            // Who stops us may not wait.
+            if !matches!(outcome, Outcome::Stopped) {
+                relay.deliver().await;
+            }
+            self.log(outcome, counts);
+            relay.finish(outcome).await;
+        };
+        tokio::join!(goodbye, local);
+    }
 }

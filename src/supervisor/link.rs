@@ -1,6 +1,6 @@
 //! The way through one bastion, shared by all tunnels that use it: read from ARM once, opened many times.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -10,10 +10,12 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Reason, Surroundings};
 use crate::azure::{ArmError, BastionHost, Refusal};
-use crate::carrier::{Blocked, Disposition};
 use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream, OpenOptions};
-use crate::model::{Bastion, Endpoint, Port};
+use crate::model::{Bastion, Blocked, Disposition, Endpoint, Port};
 use crate::net::HttpError;
+
+/// How old an answer of ARM must be before a refusal that follows from it is looked into again.
+const REREAD: Duration = Duration::from_secs(50);
 
 /// One bastion, and its gateway once ARM has named it.
 #[derive(Debug)]
@@ -22,12 +24,15 @@ pub(super) struct Link {
     surroundings: Surroundings,
     /// Held while ARM is asked, so that it is asked once however many wait.
     resolved: Mutex<Option<Arc<Resolved>>>,
+    /// Every gateway that ever had a session of ours.
+    gateways: std::sync::Mutex<Vec<Arc<Gateway>>>,
 }
 
 #[derive(Debug)]
 struct Resolved {
     host: BastionHost,
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
+    read: Instant,
 }
 
 /// Why there is no way through a bastion.
@@ -55,7 +60,7 @@ pub enum RouteError {
 
 impl Link {
     pub(super) fn new(bastion: Bastion, surroundings: Surroundings) -> Self {
-        Self { bastion, surroundings, resolved: Mutex::new(None) }
+        Self { bastion, surroundings, resolved: Mutex::new(None), gateways: std::sync::Mutex::default() }
     }
 
     /// Opens a stream of its own to a port behind the bastion.
@@ -66,42 +71,81 @@ impl Link {
         options: &OpenOptions,
     ) -> Result<GatewayStream<TlsStream<TcpStream>>, RouteError> {
         let (resolved, destination) = self.destination(endpoint, port).await?;
-        resolved.gateway.open(&destination, &*self.surroundings.tokens, options).await.map_err(RouteError::Gateway)
+        resolved
+            .gateway
+            .open(&destination, &*self.surroundings.tokens, options)
+            .await
+            .map_err(RouteError::Gateway)
     }
 
     /// Proves that a session would be granted.
-    pub(super) async fn probe(&self, endpoint: &Endpoint, port: Port, options: &OpenOptions) -> Result<(), RouteError> {
+    pub(super) async fn probe(
+        &self,
+        endpoint: &Endpoint,
+        port: Port,
+        options: &OpenOptions,
+    ) -> Result<(), RouteError> {
         let (resolved, destination) = self.destination(endpoint, port).await?;
-        resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await.map_err(RouteError::Gateway)
+        resolved
+            .gateway
+            .probe(&destination, &*self.surroundings.tokens, options)
+            .await
+            .map_err(RouteError::Gateway)
     }
 
     /// Waits until every session is deleted, at most until the deadline. Says how many are left behind.
     pub(super) async fn settle(&self, deadline: Instant) -> u64 {
-        match tokio::time::timeout_at(deadline, self.resolved.lock()).await.ok().and_then(|resolved| resolved.clone()) {
-            Some(resolved) => resolved.gateway.settle(deadline).await,
-            None => 0,
+        let mut left = 0;
+        for gateway in self.gateways() {
+            left += gateway.settle(deadline).await;
         }
+        left
     }
 
-    async fn destination(&self, endpoint: &Endpoint, port: Port) -> Result<(Arc<Resolved>, Destination), RouteError> {
-        let resolved = self.resolve().await?;
+    async fn destination(
+        &self,
+        endpoint: &Endpoint,
+        port: Port,
+    ) -> Result<(Arc<Resolved>, Destination), RouteError> {
+        let mut resolved = self.resolve(None).await?;
+        if resolved.host.admits(endpoint).is_err() {
+            resolved = self.resolve(Some(REREAD)).await?;
+        }
         resolved.host.admits(endpoint).map_err(RouteError::Refused)?;
         let destination = Destination { bastion: self.bastion.id.clone(), endpoint: endpoint.clone(), port };
         Ok((resolved, destination))
     }
 
-    async fn resolve(&self) -> Result<Arc<Resolved>, RouteError> {
+    /// What ARM says of the bastion: its last answer, or a new one when that is as old as `stale`.
+    async fn resolve(&self, stale: Option<Duration>) -> Result<Arc<Resolved>, RouteError> {
         let mut slot = self.resolved.lock().await;
-        if let Some(resolved) = &*slot {
+        if let Some(resolved) = &*slot
+            && stale.is_none_or(|stale| resolved.read.elapsed() < stale)
+        {
             return Ok(Arc::clone(resolved));
         }
         let token = self.surroundings.tokens.token(false).await.map_err(RouteError::Token)?;
         let host = self.surroundings.arm.bastion(&self.bastion.id, &token).await.map_err(RouteError::Arm)?;
-        let network = self.surroundings.network.clone();
-        let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.max_setups).map_err(RouteError::Client)?;
-        let resolved = Arc::new(Resolved { host, gateway });
+        let gateway = match slot.take() {
+            Some(old) if old.host.gateway == host.gateway => Arc::clone(&old.gateway),
+            _ => self.gateway(&host)?,
+        };
+        let resolved = Arc::new(Resolved { host, gateway, read: Instant::now() });
         *slot = Some(Arc::clone(&resolved));
         Ok(resolved)
+    }
+
+    fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {
+        let network = self.surroundings.network.clone();
+        let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.max_setups)
+            .map_err(RouteError::Client)?;
+        let gateway = Arc::new(gateway);
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gateway));
+        Ok(gateway)
+    }
+
+    fn gateways(&self) -> Vec<Arc<Gateway>> {
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -126,7 +170,9 @@ impl RouteError {
             Self::Refused(refusal) => (refusal.code(), refusal.hint()),
             Self::Client(_) => ("network", None),
             Self::Gateway(error) => (error.code(), error.hint().map(str::to_owned)),
-            Self::Slow(_) => ("gateway-slow", Some("`connect_timeout` says how long a connection may wait".to_owned())),
+            Self::Slow(_) => {
+                ("gateway-slow", Some("`connect_timeout` says how long a connection may wait".to_owned()))
+            }
         };
         Reason::of(self, code, hint)
     }

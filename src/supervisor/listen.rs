@@ -31,7 +31,9 @@ impl Listeners {
     /// Binds all of them, or none. What is taken on one is taken.
     pub(super) async fn bind(listen: Listen) -> Result<Self, ListenError> {
         match listen {
-            Listen::Address(ip, port) => Ok(Self { first: bind(SocketAddr::new(ip, port)).await?, second: None }),
+            Listen::Address(ip, port) => {
+                Ok(Self { first: bind(SocketAddr::new(ip, port)).await?, second: None })
+            }
             Listen::Localhost(0) => {
                 let mut last = None;
                 for _ in 0..TRIES {
@@ -63,7 +65,11 @@ impl Listeners {
 
     /// The addresses, with the ports that were chosen.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        [Some(&self.first), self.second.as_ref()].into_iter().flatten().filter_map(|l| l.local_addr().ok()).collect()
+        [Some(&self.first), self.second.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|l| l.local_addr().ok())
+            .collect()
     }
 
     /// The next connection on any of them. Cancel-safe.
@@ -91,14 +97,25 @@ impl ListenError {
         self.source.kind() == io::ErrorKind::AddrInUse
     }
 
-    /// Code, words and hint.
+    /// Code, words and hint. What the system calls an error is said plainly where we know what it means.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system's list of errors is open")]
     pub(super) fn reason(&self) -> Reason {
-        let (code, hint) = match self.source.kind() {
-            io::ErrorKind::AddrInUse => ("port-taken", "another program has this port: stop it, or choose another port in `listen` (0 takes any free one)"),
-            io::ErrorKind::PermissionDenied => ("port-privileged", "ports below 1024 need a right that this user lacks: choose a higher one in `listen`"),
-            io::ErrorKind::AddrNotAvailable => ("address-unknown", "this machine does not have this address: use `localhost` or 127.0.0.1"),
-            _ => ("listen", "choose another address or port in `listen`"),
+        let (code, what, hint) = match self.source.kind() {
+            io::ErrorKind::AddrInUse => (
+                "port-taken",
+                "another program listens there",
+                "stop that program, or choose another local port (0 takes any free one)",
+            ),
+            io::ErrorKind::PermissionDenied => (
+                "port-privileged",
+                "ports below 1024 need a right that this user lacks",
+                "choose a local port above 1023",
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                ("address-unknown", "this machine does not have this address", "use `localhost` or 127.0.0.1")
+            }
+            _ => return Reason::of(self, "listen", Some("choose another local address or port".to_owned())),
         };
-        Reason::of(self, code, Some(hint.to_owned()))
+        Reason { code, what: format!("{self}: {what}"), hint: Some(hint.to_owned()) }
     }
 }

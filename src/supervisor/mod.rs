@@ -22,13 +22,15 @@ mod link;
 mod listen;
 mod tunnel;
 
-pub use link::RouteError;
 use link::Link;
+pub use link::RouteError;
 pub use listen::ListenError;
 use tunnel::Tunnel;
 
 /// How long sessions may take to be deleted at the end.
 const DELETION: Duration = Duration::from_secs(10);
+/// How long connections may take to tell both sides that they end.
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What a supervisor needs of the world.
 #[derive(Clone)]
@@ -159,7 +161,11 @@ impl Supervisor {
         self.stop.accepting.cancel();
         self.stop.connections.cancel();
         let deadline = Instant::now() + DELETION;
-        drop(tokio::time::timeout_at(deadline, async { while self.tunnels.join_next().await.is_some() {} }).await);
+        let ended = async { while self.tunnels.join_next().await.is_some() {} };
+        if tokio::time::timeout(GOODBYE, ended).await.is_err() {
+            // Whoever is still talking to a gateway that does not listen is cut off; its session is deleted all the same.
+            self.tunnels.abort_all();
+        }
         let mut settling = JoinSet::new();
         for link in self.links.into_values() {
             settling.spawn(async move { link.settle(deadline).await });

@@ -80,7 +80,9 @@ impl Tunnel {
         let mut patience = Patience(BLOCKED.0);
         let options = self.open_options();
         loop {
-            let Err(error) = self.link.probe(&self.endpoint, self.declared.port, &options).await else { break };
+            let Err(error) = self.link.probe(&self.endpoint, self.declared.port, &options).await else {
+                break;
+            };
             let reason: Reason = error.reason();
             let next_retry = if error.is_blocked() {
                 let next_retry = patience.next();

@@ -46,8 +46,11 @@ pub fn create_private(path: &Path) -> io::Result<File> {
 /// Opens a file for adding to its end; a new one can only be read and written by this user.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// When it is a symbolic link, which may lead to any file of the user, or cannot be opened.
 pub fn append_private(path: &Path) -> io::Result<File> {
+    if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it exists and is not a plain file"));
+    }
     let mut options = File::options();
     options.append(true).create(true);
     private(&mut options);

@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod files;
+pub mod limits;
 pub mod signal;
 pub mod socket;

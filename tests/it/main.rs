@@ -2,9 +2,15 @@
 //!
 //! Modules of helpers are marked `cfg(test)`, which they are anyway: it tells clippy that they are tests.
 
+#[cfg(test)]
+mod cli;
 mod config;
 #[cfg(test)]
 mod env;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod gateway;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

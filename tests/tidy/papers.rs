@@ -36,7 +36,7 @@ pub(crate) const LINKS: Law = Law {
 const MACHINE_PATHS: [&str; 2] = [concat!("/wo", "rk/"), concat!("/fa", "rm/")];
 /// The two commands of the README, in its order.
 const README_COMMANDS: [&str; 2] =
-    ["cargo run --release -- up -f examples/quickstart/bastion.toml", "cargo test --locked"];
+    ["cargo run --locked -- up -f examples/quickstart/bastion.toml", "cargo test --locked"];
 
 pub(crate) fn machine_paths(path: &str, text: &str) -> Vec<Breach> {
     let mut breaches = Vec::new();
@@ -239,8 +239,8 @@ mod tests {
         let readme = format!("```toml\ncargo nothing\n```\n```sh\n{up}\n```\n```sh\ncurl x\n{test}\n```\n");
         let ci = format!("quickstart='{up}'\ntests='{test}'\n");
         assert_eq!(commands(&readme, &ci), []);
-        assert_eq!(commands(&readme.replace(" --locked", ""), &ci).len(), 1);
-        assert_eq!(commands(&readme, &ci.replace("--locked", "--locked --lib")).len(), 1);
+        assert_eq!(commands(&readme.replace(" --locked", ""), &ci).len(), 2);
+        assert_eq!(commands(&readme, &ci.replace("--locked", "--locked --lib")).len(), 2);
         assert_eq!(commands("", "").len(), 4);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use super::values::{Zero, duration, parse_size, port, whole};
 use super::{Found, Kind, declared, faults, given, resolve_key};
@@ -40,13 +40,20 @@ pub(super) fn lower(
     }
 }
 
+/// A committed file must not make its reader write anywhere else: a plain `.jsonl` file below the workspace.
 fn log(text: &Text, found: &mut Found) -> Option<PathBuf> {
-    if text.value.is_empty() || text.value.contains('\0') {
+    let path = PathBuf::from(&text.value);
+    let below = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if !below
+        || path.extension().is_none_or(|extension| extension != "jsonl")
+        || text.value.contains(['\0', '\\'])
+    {
         let message = format!("`log` cannot be {}", quote(&text.value));
-        found.push(Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "expected a path"));
+        let why = "expected a `.jsonl` file below the workspace's directory";
+        found.push(Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, why));
         return None;
     }
-    Some(PathBuf::from(&text.value))
+    Some(path)
 }
 
 fn frames(text: &Text, found: &mut Found) -> Option<Frames> {

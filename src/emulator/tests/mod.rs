@@ -6,4 +6,5 @@ mod frames;
 mod pure;
 mod rest;
 mod serve;
+mod socket;
 mod streams;

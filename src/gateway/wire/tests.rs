@@ -27,7 +27,8 @@ fn the_form_has_exactly_the_fields_the_gateway_knows() {
 
 #[test]
 fn an_address_is_asked_for_in_the_bastions_own_group() {
-    let form = exchange_form(&destination(Endpoint::Address("10.1.20.110".parse().unwrap())), &"h.p.s".into());
+    let form =
+        exchange_form(&destination(Endpoint::Address("10.1.20.110".parse().unwrap())), &"h.p.s".into());
     let form = form.expose_secret();
     assert!(form.starts_with("resourceId=%2Fsubscriptions%2Fsub%2FresourceGroups%2Frg-hub%2Fproviders%2FMicrosoft.Network%2Fbh-hostConnect%2F10.1.20.110&"));
     assert!(form.ends_with("&hostname=10.1.20.110"));
@@ -56,7 +57,10 @@ fn a_session_needs_its_three_values_and_nothing_else() {
 
 #[test]
 fn messages_are_taken_from_json_and_plain_text_and_are_safe_to_print() {
-    assert_eq!(read_message(br#"{"message":"Tunneling is disabled","type":"X"}"#).as_deref(), Some("Tunneling is disabled"));
+    assert_eq!(
+        read_message(br#"{"message":"Tunneling is disabled","type":"X"}"#).as_deref(),
+        Some("Tunneling is disabled")
+    );
     assert_eq!(read_message(b"Unauthorized").as_deref(), Some("Unauthorized"));
     assert_eq!(read_message(b"a\x1b[31mb").as_deref(), Some("a [31mb"));
     assert_eq!(read_message(b""), None);

@@ -1,0 +1,152 @@
+//! What ARM says decides where the client goes, and whether it goes at all.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use bastion::emulator::EntryKind;
+use bastion::model::{BastionTraits, Endpoint, FaultAction, FaultPhase, ResourceId, Sku};
+use bastion::model::{Blocked, Disposition};
+use tokio::net::TcpListener;
+
+use super::stage::{ADDRESS, HTTP, Stage, always, bastion_id, emulation, fault, machine_id, reason};
+
+async fn with(traits: BastionTraits) -> Stage {
+    let mut emulation = emulation(None, vec![]);
+    emulation.bastions = vec![(bastion_id(), traits)];
+    Stage::new(emulation).await
+}
+
+fn machine() -> Endpoint {
+    Endpoint::Resource(machine_id())
+}
+
+#[tokio::test]
+async fn the_gateway_is_where_arm_says_and_nowhere_else() {
+    let stage = Stage::faulty(vec![]).await;
+    let host = stage.read().await.unwrap();
+    assert!(!host.gateway.name().contains("bas-hub"), "{}", host.gateway);
+    let tunnel = stage.tunnel(HTTP).await;
+    tunnel.stop().await;
+    let posts = stage.entries(EntryKind::Token);
+    assert_eq!(posts.iter().map(|e| e.host.clone()).collect::<Vec<_>>(), [host.gateway.to_string()]);
+    stage.settled(1).await;
+    stage.innocent();
+}
+
+#[tokio::test]
+async fn an_id_in_another_case_is_the_same_bastion() {
+    let stage = Stage::faulty(vec![]).await;
+    let shouted = ResourceId::parse(&bastion_id().as_str().to_ascii_uppercase()).unwrap();
+    let host = stage.arm.bastion(&shouted, &stage.emulator.endpoint().token.into()).await.unwrap();
+    assert_eq!(host, stage.read().await.unwrap());
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_before_the_gateway_is_asked() {
+    let good = BastionTraits::default();
+    let off = |enable_tunneling| BastionTraits { enable_tunneling, ..good.clone() };
+    let no_ip = |enable_ip_connect| BastionTraits { enable_ip_connect, ..good.clone() };
+    for (traits, endpoint, code, words) in [
+        (BastionTraits { sku: Sku::Basic, ..good.clone() }, machine(), "wrong-sku", "SKU Basic"),
+        (off(Some(false)), machine(), "tunneling-disabled", "enableTunneling"),
+        (off(None), machine(), "tunneling-disabled", "enableTunneling"),
+        (no_ip(Some(false)), Endpoint::Address(ADDRESS), "ip-connect-disabled", "enableIpConnect"),
+        (no_ip(None), Endpoint::Address(ADDRESS), "ip-connect-disabled", "enableIpConnect"),
+    ] {
+        let stage = with(traits).await;
+        let state = stage.refusal(endpoint).await;
+        let (blocked, reason) = reason(&state);
+        assert!(blocked, "{state:?}");
+        assert_eq!(reason.code, code);
+        assert!(reason.what.contains(words), "{}", reason.what);
+        assert!(
+            reason.hint.as_ref().is_some_and(|hint| hint.contains("az network bastion update")),
+            "{reason:?}"
+        );
+        assert!(stage.entries(EntryKind::Token).is_empty(), "{code}: the gateway was asked all the same");
+    }
+}
+
+#[tokio::test]
+async fn ip_connect_needs_its_own_switch_only_for_addresses() {
+    let stage = with(BastionTraits { enable_ip_connect: None, ..BastionTraits::default() }).await;
+    stage.tunnel(HTTP).await.stop().await;
+    stage.innocent();
+}
+
+#[tokio::test]
+async fn a_host_that_is_no_dns_name_gets_no_token() {
+    // A listener that would hear of it.
+    let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = stranger.local_addr().unwrap().port();
+    for hostile in [
+        format!("evil/@localhost:{port}"),
+        format!("127.0.0.1:{port}"),
+        format!("[::1]:{port}"),
+        format!("user@localhost:{port}"),
+        format!("user:secret@localhost:{port}"),
+        format!("https://localhost:{port}"),
+        format!("localhost:{port}/path"),
+        format!("localhost:{port}?x"),
+        format!("localhost:{port}#x"),
+        format!("0x7f.1:{port}"),
+        format!("local host:{port}"),
+        format!("localhost:{port}\r\nX: y"),
+        "localhost:0".to_owned(),
+        "localhost:65536".to_owned(),
+        String::new(),
+        ".".to_owned(),
+    ] {
+        let stage = with(BastionTraits { dns_name: Some(hostile.clone()), ..BastionTraits::default() }).await;
+        let state = stage.refusal(machine()).await;
+        let (blocked, reason) = reason(&state);
+        assert!(blocked && reason.code == "arm-answer", "{hostile}: {state:?}");
+        assert!(reason.what.contains("`properties.dnsName` is not accepted"), "{hostile}: {}", reason.what);
+        assert!(stage.entries(EntryKind::Token).is_empty(), "{hostile}");
+    }
+    let nobody = tokio::time::timeout(std::time::Duration::from_millis(1), stranger.accept()).await;
+    assert!(nobody.is_err(), "the stranger was called");
+}
+
+#[tokio::test]
+async fn arm_failures_keep_arms_words_and_say_what_they_mean() {
+    let cases: BTreeMap<u16, (&str, bool, &str)> = BTreeMap::from([
+        (401, ("sign-in", true, "InvalidAuthenticationToken")),
+        (403, ("denied", true, "AuthorizationFailed")),
+        (404, ("not-found", true, "ResourceNotFound")),
+        (429, ("arm-error", false, "TooManyRequests")),
+        (500, ("arm-error", false, "InternalServerError")),
+        (503, ("arm-error", false, "ServiceUnavailable")),
+    ]);
+    for (status, (code, blocks, words)) in cases {
+        let stage = Stage::faulty(vec![fault(FaultPhase::Arm, FaultAction::Status(status))]).await;
+        let error = stage.read().await.unwrap_err();
+        assert_eq!(error.code(), code);
+        assert_eq!(matches!(error.disposition(), Disposition::Blocked(_)), blocks, "{status}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("HTTP {status}")) && text.contains(words), "{text}");
+    }
+    for action in
+        [FaultAction::PlainStatus(403), FaultAction::EmptyStatus(403), FaultAction::PlainStatus(502)]
+    {
+        let stage = Stage::faulty(vec![fault(FaultPhase::Arm, action)]).await;
+        let text = stage.read().await.unwrap_err().to_string();
+        assert!(text.contains("HTTP 403") || text.contains("HTTP 502"), "{text}");
+        assert!(!text.contains('<'), "no page is repeated: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_of_arms_is_not_followed() {
+    let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let elsewhere = format!("https://localhost:{}/", stranger.local_addr().unwrap().port());
+    for status in [301, 302, 307, 308] {
+        let redirect = FaultAction::Redirect(status, elsewhere.clone());
+        let stage = Stage::faulty(vec![always(FaultPhase::Arm, redirect)]).await;
+        let error = stage.read().await.unwrap_err();
+        assert_eq!(error.disposition(), Disposition::Blocked(Blocked::Answer));
+        assert!(error.to_string().contains(&format!("HTTP {status}")), "{error}");
+    }
+    let nobody = tokio::time::timeout(std::time::Duration::from_millis(1), stranger.accept()).await;
+    assert!(nobody.is_err(), "the stranger was called");
+}

@@ -1,0 +1,13 @@
+//! The client side against the emulator, in one process: ARM read, token exchange, WebSocket, relay, deletion.
+//!
+//! docs/conformance.md says which test asserts which rule.
+
+mod cleanup;
+mod control;
+mod ends;
+mod exchange;
+mod frames;
+mod path;
+mod sessions;
+mod stage;
+mod upgrade;
