@@ -40,6 +40,11 @@ impl Boundary {
         self.remaining == 0 && self.have == 0 && !self.in_message
     }
 
+    /// Payload bytes of the current frame that are still to come, where its header has been seen.
+    pub(super) fn rest_of_frame(&self) -> usize {
+        usize::try_from(self.remaining).unwrap_or(usize::MAX)
+    }
+
     fn finish_header(&mut self) {
         let [first, second, long @ ..] = self.header;
         let extended = match second & 0x7f {

@@ -10,6 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::boundary::Boundary;
 use super::wire;
 
+/// How far beyond a frame is read: enough to see the next one's length. The library moves whatever it has of a next
+/// frame into new memory each time it hands one out, so the less it has the better …
+const NEXT_HEADER: usize = 10;
+/// … but many small frames are better read at once.
+const SMALL: usize = 4096;
+
 /// A stream that knows where messages end, and that refuses an HTTP answer in place of the first frame.
 #[derive(Debug)]
 pub(super) struct Tap<S> {
@@ -76,15 +82,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
             ready!(this.poll_judge(cx))?;
             this.judged = true;
         }
-        let before = buffer.filled().len();
+        let most =
+            this.boundary.rest_of_frame().saturating_add(NEXT_HEADER).max(SMALL).min(buffer.remaining());
+        let mut space = ReadBuf::new(buffer.initialize_unfilled_to(most));
         if this.early.is_empty() {
-            ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
+            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut space))?;
         } else {
-            let take = this.early.len().min(buffer.remaining());
-            buffer.put_slice(this.early.get(..take).unwrap_or_default());
+            let take = this.early.len().min(space.remaining());
+            space.put_slice(this.early.get(..take).unwrap_or_default());
             this.early.drain(..take);
         }
-        this.boundary.feed(buffer.filled().get(before..).unwrap_or_default());
+        this.boundary.feed(space.filled());
+        let read = space.filled().len();
+        buffer.advance(read);
         Poll::Ready(Ok(()))
     }
 }

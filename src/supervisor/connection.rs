@@ -182,7 +182,7 @@ impl Connection {
                 // There is nobody to say goodbye to.
                 Outcome::Broken(_) => {}
                 Outcome::RemoteEnd { .. } | Outcome::LocalEnd => {
-                    relay::close(&mut remote, Closing::Done).await
+                    relay::close(&mut remote, Closing::Done).await;
                 }
                 Outcome::LocalReset(_) | Outcome::Stopped => {
                     relay::close(&mut remote, Closing::Abandoned).await;

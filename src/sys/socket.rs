@@ -8,6 +8,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 #[cfg(target_os = "linux")]
+mod diag;
+#[cfg(target_os = "linux")]
 mod table;
 
 /// After how long without an answer to sent bytes the kernel gives a connection up.

@@ -2,9 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::diag::{self, Found};
+
 /// Whether the connection's end at `end` still exists while no program has it open. An end that is not in the table
 /// belongs to another machine or network namespace (nothing is known of it), or is gone for good.
 pub(super) async fn has_no_owner(end: SocketAddr, other: SocketAddr) -> bool {
+    match diag::look_up(end, other) {
+        Ok(Found::Owned(owned)) => !owned,
+        Ok(Found::Nowhere) => false,
+        Ok(Found::Unknown) | Err(_) => listed_without_owner(end, other).await,
+    }
+}
+
+/// The same from the table as text.
+async fn listed_without_owner(end: SocketAddr, other: SocketAddr) -> bool {
     let path = if end.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
     let Ok(table) = tokio::fs::read_to_string(path).await else { return false };
     let (end, other) = (notation(end), notation(other));
