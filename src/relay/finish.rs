@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Outcome, Relay};
@@ -12,6 +13,8 @@ use crate::sys::socket;
 
 /// How long the local side may take none of what is owed to it before it is given up.
 const STUCK: Duration = Duration::from_secs(5);
+/// How soon most of it is taken.
+const AT_ONCE: Duration = Duration::from_millis(50);
 /// How long a local side that still sends is listened to after the end, so that a reset does not overtake the last bytes.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -35,9 +38,10 @@ impl Relay {
     /// delivered never will be.
     pub async fn deliver(&mut self) {
         while !self.queue.is_empty() && !self.stuck {
-            match timeout(STUCK, poll_fn(|cx| self.poll_write_queue(cx))).await {
-                Ok(Ok(written)) => self.delivered(written),
-                Ok(Err(_)) | Err(_) => self.stuck = true,
+            let local = Arc::clone(&self.local);
+            match while_it_reads(&local, poll_fn(|cx| self.poll_write_queue(cx))).await {
+                Some(Ok(written)) => self.delivered(written),
+                Some(Err(_)) | None => self.stuck = true,
             }
         }
     }
@@ -55,9 +59,36 @@ impl Relay {
         drop(timeout(LINGER, until_it_ends).await);
     }
 
-    /// Resets the local connection, after the kernel has sent what it holds.
+    /// Resets the local connection, after the kernel has sent what it holds; where no more is taken, it would be asked
+    /// in vain.
     async fn reset(self) {
-        drop(timeout(STUCK, socket::sent(&self.local)).await);
+        if !self.stuck {
+            while_it_reads(&self.local, socket::sent(&self.local)).await;
+        }
+    }
+}
+
+/// Waits as long as the local program takes something within [`STUCK`] each time, however slowly. `None`: it does not.
+///
+/// Where the system cannot tell, all of it has to be done in that time.
+async fn while_it_reads<T>(local: &TcpStream, work: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(work);
+    // Mostly it is done at once, and the system need not be asked.
+    if let Ok(done) = timeout(AT_ONCE, &mut work).await {
+        return Some(done);
+    }
+    let mut unread = socket::unread(local).await;
+    loop {
+        if let Ok(done) = timeout(STUCK - AT_ONCE, &mut work).await {
+            return Some(done);
+        }
+        // Room is only reported when a good part of the kernel's buffers is free: a slow program can take longer than
+        // that without being stuck.
+        let now = socket::unread(local).await;
+        if now.zip(unread).is_none_or(|(now, before)| now >= before) {
+            return None;
+        }
+        unread = now;
     }
 }
 

@@ -78,6 +78,20 @@ pub async fn sent(_stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// How many of the bytes written so far the program at the other end of a local connection has not read yet. `None`
+/// where the system cannot be asked.
+#[cfg(target_os = "linux")]
+pub async fn unread(stream: &TcpStream) -> Option<u64> {
+    let (ours, theirs) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
+    table::under_way(ours, theirs).await
+}
+
+/// Where the system cannot be asked, nothing is known.
+#[cfg(not(target_os = "linux"))]
+pub async fn unread(_stream: &TcpStream) -> Option<u64> {
+    None
+}
+
 /// Waits until no program has the other end of a local connection any more, although it may not have been reset.
 ///
 /// A program that ends its sending (`shutdown`) and one that is gone (`close`) send the same FIN; the first waits
@@ -147,6 +161,30 @@ mod tests {
         };
         let ((got, how), ()) = tokio::join!(reader, writer);
         assert_eq!((got, how), (total, "reset"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_a_program_has_not_read_is_known() {
+        // Bytes that have arrived and are not acknowledged yet count twice, for a moment.
+        async fn becomes(stream: &TcpStream, expected: u64) {
+            let same = async { while unread(stream).await != Some(expected) {} };
+            let in_time = timeout(Duration::from_secs(5), same).await;
+            assert!(in_time.is_ok(), "{:?} in place of {expected}", unread(stream).await);
+        }
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(host).await else { continue };
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            becomes(&server, 0).await;
+            let mut written = 0;
+            while let Ok(more) = server.try_write(&[7; 65536]) {
+                written += more as u64;
+            }
+            becomes(&server, written).await;
+            client.read_exact(&mut [0; 1000]).await.unwrap();
+            becomes(&server, written - 1000).await;
+        }
     }
 
     #[tokio::test]

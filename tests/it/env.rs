@@ -169,7 +169,8 @@ impl TestEnv {
 
     /// Waits until the log satisfies a condition, and gives back the value that the condition found in it.
     pub(crate) async fn wait_requests<T>(&self, what: &str, find: impl Fn(&[Value]) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        // Where the system cannot say that a program is gone, its session is kept for 30 s more.
+        let deadline = Instant::now() + 2 * PATIENCE;
         loop {
             let requests = self.requests();
             if let Some(found) = find(&requests) {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -44,6 +44,21 @@ impl Server {
                 if stream.write_all(&buffer[..read]).await.is_err() {
                     return;
                 }
+            }
+        })
+        .await
+    }
+
+    /// Sends lines back, and ends after one that ends with `bye`.
+    pub(crate) async fn lines() -> Self {
+        Self::start(|stream| async move {
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            while let Ok(1..) = stream.read_line(&mut line).await {
+                if stream.write_all(line.as_bytes()).await.is_err() || line.ends_with("bye\n") {
+                    return;
+                }
+                line.clear();
             }
         })
         .await

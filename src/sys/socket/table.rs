@@ -25,6 +25,29 @@ async fn listed_without_owner(end: SocketAddr, other: SocketAddr) -> bool {
     })
 }
 
+/// How many bytes wait at one end of a connection to be sent and acknowledged, and at the other to be read. `None`: the
+/// table tells of neither.
+pub(super) async fn under_way(from: SocketAddr, to: SocketAddr) -> Option<u64> {
+    let path = if from.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+    let table = tokio::fs::read_to_string(path).await.ok()?;
+    let (from, to) = (notation(from), notation(to));
+    let mut sum = None;
+    for line in table.lines().skip(1) {
+        let columns: Vec<&str> = line.split_ascii_whitespace().take(5).collect();
+        let [_, end, other, _, queues] = columns.as_slice() else { continue };
+        let Some((sending, receiving)) = queues.split_once(':') else { continue };
+        let bytes = if (*end, *other) == (from.as_str(), to.as_str()) {
+            sending
+        } else if (*end, *other) == (to.as_str(), from.as_str()) {
+            receiving
+        } else {
+            continue;
+        };
+        sum = Some(sum.unwrap_or(0) + u64::from_str_radix(bytes, 16).unwrap_or(0));
+    }
+    sum
+}
+
 /// An address as the table writes it: the words of the address in the machine's own byte order.
 fn notation(address: SocketAddr) -> String {
     let octets = match address.ip() {

@@ -45,10 +45,10 @@ fn plant(env: &TestEnv) {
     for directory in 0..16 {
         let directory = env.path("here").join(format!("d{directory}/inner"));
         std::fs::create_dir_all(&directory).unwrap();
-        for file in 0..20 {
+        for file in 0..20_u16 {
             std::fs::write(
                 directory.join(format!("f {file}")),
-                pattern::bytes(file * 97, 311 * file as usize),
+                pattern::bytes(97 * u64::from(file), 311 * usize::from(file)),
             )
             .unwrap();
         }
