@@ -23,8 +23,9 @@ impl Relay {
     pub async fn finish(mut self, outcome: &Outcome) {
         let orderly = match outcome {
             Outcome::RemoteEnd { .. } | Outcome::LocalEnd => true,
-            Outcome::Broken(_) | Outcome::Stopped => false,
-            Outcome::LocalReset(_) => return,
+            Outcome::Broken(_) => false,
+            // It had its time: what is cut off is reset at once, as the relay is dropped.
+            Outcome::Stopped | Outcome::LocalReset(_) => return,
         };
         self.deliver().await;
         if self.queue.is_empty() && orderly {
