@@ -30,6 +30,14 @@ fn hold(law: &Law, check: impl FnOnce(&Tree) -> Vec<Breach>) {
 }
 
 #[test]
+fn promises_have_their_proofs() {
+    hold(&papers::PROOFS, |tree| {
+        let defined = |test: &str| tree.rust().any(|file| file.text.contains(&format!("fn {test}(")));
+        papers::proofs("docs/conformance.md", tree.text("docs/conformance.md"), defined)
+    });
+}
+
+#[test]
 fn rooms_name_only_what_the_table_allows() {
     hold(&rooms::LAW, |tree| {
         tree.sources().flat_map(|f| rooms::edges_outside_table(&f.path, &f.text)).collect()

@@ -32,6 +32,11 @@ pub(crate) const LINKS: Law = Law {
     reason: "a reader who follows a link finds what it promised",
 };
 
+pub(crate) const PROOFS: Law = Law {
+    rule: "every test that docs/conformance.md names exists",
+    reason: "a promise whose proof was renamed or removed is a promise that nobody keeps",
+};
+
 /// Put together here, so that this file does not name them.
 const MACHINE_PATHS: [&str; 2] = [concat!("/wo", "rk/"), concat!("/fa", "rm/")];
 /// The two commands of the README, in its order.
@@ -149,6 +154,17 @@ pub(crate) fn changelog(text: &str) -> Vec<Breach> {
     vec![Breach::new("CHANGELOG.md", 0, "no such section, or no such file")]
 }
 
+/// Tests stand in the table as `room::file::name_of_test`; `exists` is asked for `name_of_test`.
+pub(crate) fn proofs(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("| ")) {
+        let named = line.split('`').skip(1).step_by(2).filter_map(|code| code.rsplit_once("::"));
+        let lost = named.filter(|(_, test)| !test.is_empty() && !exists(test));
+        breaches.extend(lost.map(|(_, test)| Breach::new(path, number + 1, format!("`{test}`"))));
+    }
+    breaches
+}
+
 pub(crate) fn links(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Breach> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut breaches = Vec::new();
@@ -231,6 +247,12 @@ mod tests {
             ),
             []
         );
+    }
+
+    #[test]
+    fn proofs_that_are_gone_are_seen() {
+        let table = "`a::b::not_a_row`\n| 1 | promise | `a::here`, `a::b::gone` | no |\n| 2 | `X-Node-Id` | | no |\n";
+        assert_eq!(proofs("c.md", table, |test| test == "here"), [Breach::new("c.md", 2, "`gone`")]);
     }
 
     #[test]
