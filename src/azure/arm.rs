@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 use super::bastion_host::{BastionHost, ReadError};
-use crate::model::{Blocked, Disposition, PortRule, ResourceId};
+use crate::model::{Blocked, Disposition, PortRule, ResourceId, printable};
 use crate::net::{Http, HttpError};
 
 /// The API version of bastion reads that other clients are known to use with success.
@@ -113,8 +113,8 @@ impl Arm {
             return Err(ArmError::Refused {
                 bastion: bastion(),
                 status: answer.status,
-                code: printable(&said.error.code),
-                message: printable(&said.error.message),
+                code: printable(&said.error.code, 300),
+                message: printable(&said.error.message, 300),
                 retry_after: answer.retry_after(),
             });
         }
@@ -181,8 +181,4 @@ fn said(code: &str, message: &str) -> String {
         (true, false) => format!(", \"{message}\""),
         (false, false) => format!(", {code}: \"{message}\""),
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }

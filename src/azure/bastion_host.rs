@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::model::{Endpoint, GatewayHost, HostError, PortRule};
+use crate::model::{Endpoint, GatewayHost, HostError, PortRule, printable};
 
 /// What ARM answered for one bastion; booleans that were absent are false.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +95,8 @@ impl BastionHost {
         let answer: Answer = serde_json::from_slice(body).map_err(ReadError::NotJson)?;
         let host = answer.properties.dns_name.unwrap_or_default();
         Ok(Self {
-            name: printable(&answer.name),
-            sku: printable(&answer.sku.name),
+            name: printable(&answer.name, 80),
+            sku: printable(&answer.sku.name, 80),
             enable_tunneling: answer.properties.enable_tunneling.unwrap_or(false),
             enable_ip_connect: answer.properties.enable_ip_connect.unwrap_or(false),
             gateway: GatewayHost::parse(&host, ports).map_err(ReadError::Host)?,
@@ -152,10 +152,6 @@ impl Refusal {
             Self::NotYet { .. } => None,
         }
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(80).collect()
 }
 
 #[cfg(test)]

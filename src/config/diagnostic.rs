@@ -8,6 +8,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Origin, Patch, Renderer, Snippet};
 
 use super::Source;
+use crate::model::safe_char;
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,7 +180,7 @@ impl Excerpt {
             match c {
                 '\n' | '\t' => text.push(c),
                 _ if line_ends => {}
-                _ => text.push(safe(c)),
+                _ => text.push(safe_char(c)),
             }
         }
         places.extend(wanted.map(|at| (at, text.len())));
@@ -198,7 +199,7 @@ impl Excerpt {
 
 /// A text in which every character can be seen and none steers the terminal.
 pub(super) fn visible(text: &str) -> String {
-    text.chars().map(safe).collect()
+    text.chars().map(safe_char).collect()
 }
 
 /// A text from the file as a message quotes it: safe, and not longer than a line has room for.
@@ -207,26 +208,9 @@ pub(super) fn quote(text: &str) -> String {
     if text.is_empty() {
         return "an empty string".to_owned();
     }
-    let shown: String = text.chars().take(ROOM).map(safe).collect();
+    let shown: String = text.chars().take(ROOM).map(safe_char).collect();
     let more = if text.chars().nth(ROOM).is_some() { "…" } else { "" };
     format!("`{shown}{more}`")
-}
-
-/// C0 controls have pictures of their own in Unicode; other controls and what reorders or hides text do not.
-fn safe(c: char) -> char {
-    match c {
-        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
-        '\u{7f}' => '\u{2421}',
-        '\u{80}'..='\u{9f}'
-        | '\u{ad}'
-        | '\u{61c}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{e0000}'..='\u{e007f}' => char::REPLACEMENT_CHARACTER,
-        _ => c,
-    }
 }
 
 /// The nearest character boundary at or before a place.

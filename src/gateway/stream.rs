@@ -20,6 +20,7 @@ use super::ledger::Lease;
 use super::tap::{HttpInPlaceOfFrame, Tap};
 use super::wire::{MAX_KEPT, MAX_MESSAGE};
 use crate::carrier::{Break, ByteStream, Closing, Received};
+use crate::model::printable;
 
 /// How long sending what is left and saying goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -98,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
     fn closed(&self, frame: Option<CloseFrame>) -> Received {
         match frame {
             Some(CloseFrame { code, reason }) if code != CloseCode::Normal => {
-                let reason = printable(&reason);
+                let reason = printable(&reason, 200);
                 let reason = if reason.is_empty() { String::new() } else { format!(" (\"{reason}\")") };
                 Received::Broken(Break::new(
                     "gateway-close",
@@ -137,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
                 "gateway-protocol",
                 "the gateway sent a text message that is not UTF-8",
             )),
-            other => Received::Broken(Break::new("gateway-protocol", printable(&other.to_string()))),
+            other => Received::Broken(Break::new("gateway-protocol", printable(&other.to_string(), 200))),
         }
     }
 
@@ -167,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
             Error::Protocol(ProtocolError::SendAfterClosing)
             | Error::ConnectionClosed
             | Error::AlreadyClosed => Break::new("gateway-close", "the gateway has closed the session"),
-            other => Break::new("gateway-protocol", printable(&other.to_string())),
+            other => Break::new("gateway-protocol", printable(&other.to_string(), 200)),
         }
     }
 
@@ -307,10 +308,6 @@ fn cut_short() -> Break {
     Break::new("gateway-cut", "the gateway ended in the middle of a message")
 }
 
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
-}
-
 /// What a violation of the WebSocket protocol means in terms of the bytes that came.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -331,7 +328,7 @@ fn meaning(error: &ProtocolError) -> String {
         ProtocolError::UnexpectedContinueFrame => "a continuation of no message".to_owned(),
         ProtocolError::ExpectedFragment(_) => "a new message inside an unfinished one".to_owned(),
         ProtocolError::ReceivedAfterClosing => "data after its close frame".to_owned(),
-        other => printable(&other.to_string()),
+        other => printable(&other.to_string(), 200),
     };
     format!("the gateway broke the WebSocket protocol: {what}")
 }

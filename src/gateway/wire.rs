@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::model::{Endpoint, GatewayHost, Port, ResourceId};
+use crate::model::{Endpoint, GatewayHost, Port, ResourceId, printable};
 
 /// What a session is asked for: a port of something behind a bastion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,9 +133,8 @@ pub(super) fn read_message(body: &[u8]) -> Option<String> {
             .filter(|t| !t.trim_start().starts_with(['<', '{', '[']))?
             .to_owned(),
     };
-    let printable: String =
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    (!printable.is_empty()).then_some(printable)
+    let text = printable(&text, 300);
+    (!text.is_empty()).then_some(text)
 }
 
 /// The path and query that open a session's WebSocket; each value is escaped exactly once.

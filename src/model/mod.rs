@@ -12,6 +12,7 @@ mod disposition;
 mod emulation;
 mod host;
 mod resource_id;
+mod text;
 
 pub use desired::{Bastion, Cloud, Desired, Endpoint, Listen, Target, Tunnel};
 pub use disposition::{Blocked, Disposition};
@@ -20,6 +21,7 @@ pub use emulation::{
 };
 pub use host::{GatewayHost, HostError, PortRule};
 pub use resource_id::{ResourceId, ResourceIdError};
+pub use text::{printable, safe_char};
 
 /// A TCP port that a connection can be made to: 1–65535.
 pub type Port = NonZeroU16;

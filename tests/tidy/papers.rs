@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn proofs_that_are_gone_are_seen() {
-        let table = "`a::b::not_a_row`\n| 1 | promise | `a::here`, `a::b::gone` | no |\n| 2 | `X-Node-Id` | | no |\n";
+        let table =
+            "`a::b::not_a_row`\n| 1 | promise | `a::here`, `a::b::gone` | no |\n| 2 | `X-Node-Id` | | no |\n";
         assert_eq!(proofs("c.md", table, |test| test == "here"), [Breach::new("c.md", 2, "`gone`")]);
     }
 

@@ -62,7 +62,7 @@ fn messages_are_taken_from_json_and_plain_text_and_are_safe_to_print() {
         Some("Tunneling is disabled")
     );
     assert_eq!(read_message(b"Unauthorized").as_deref(), Some("Unauthorized"));
-    assert_eq!(read_message(b"a\x1b[31mb").as_deref(), Some("a [31mb"));
+    assert_eq!(read_message(b"a\x1b[31mb").as_deref(), Some("a\u{241b}[31mb"));
     assert_eq!(read_message(b""), None);
     assert_eq!(read_message(b"<!doctype html><h1>HTTP Status 400"), None);
     assert_eq!(read_message(br#"{"error":"x"}"#), None);
