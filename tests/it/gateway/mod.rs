@@ -9,6 +9,7 @@ mod exchange;
 mod frames;
 mod path;
 mod patience;
+mod pressure;
 mod raw;
 mod sessions;
 mod stage;
