@@ -7,6 +7,7 @@ mod control;
 mod ends;
 mod exchange;
 mod frames;
+mod held;
 mod path;
 mod patience;
 mod pressure;
