@@ -188,7 +188,7 @@ async fn answered(stream: &mut GatewayStream<DuplexStream>, gateway: &mut Duplex
     let answering = async {
         assert_eq!(frame(gateway).await.0, 9);
         gateway.write_all(&[0x8a, 0]).await.unwrap();
-        tokio::time::sleep(S).await;
+        tokio::time::sleep(S / 1000).await;
     };
     tokio::select! { what = recv(stream) => panic!("{what:?}"), () = answering => {} }
 }
