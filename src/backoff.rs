@@ -28,11 +28,6 @@ impl Backoff {
         self.failures
     }
 
-    /// Forgets the failures.
-    pub fn reset(&mut self) {
-        self.failures = 0;
-    }
-
     fn ceiling(&self) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).filter(|_| self.failures < 31);
         factor.and_then(|factor| self.initial.checked_mul(factor)).unwrap_or(self.max).min(self.max)
@@ -54,7 +49,6 @@ mod tests {
             assert_eq!(backoff.next(1.0), S * 30);
         }
         assert_eq!(backoff.next(0.0), Duration::ZERO);
-        backoff.reset();
-        assert_eq!(backoff.next(0.5), S / 2);
+        assert_eq!(backoff.next(0.5), S * 15);
     }
 }

@@ -31,6 +31,10 @@ pub trait ByteStream: Send {
     /// When the stream is broken for sending.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>>;
 
+    /// Whether the other end has taken everything that was sent, as far as that can be known. Bounded in time where it
+    /// cannot; [`poll_recv`](Self::poll_recv) is polled beside it.
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// Ends the stream from our side. The rest is the stream's own business and bounded in time.
     fn poll_close(&mut self, cx: &mut Context<'_>, why: Closing) -> Poll<()>;
 }
@@ -59,7 +63,6 @@ pub enum Closing {
 }
 
 /// How a stream broke.
-#[derive(Debug)]
 pub struct Break {
     /// What happened, for people.
     pub what: String,
@@ -73,6 +76,18 @@ impl Break {
     /// A break after which nothing can be taken up again.
     pub fn new(code: &'static str, what: impl Into<String>) -> Self {
         Self { what: what.into(), code, unsent: None }
+    }
+}
+
+impl fmt::Debug for Break {
+    /// Without the bytes: they are someone's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unsent = self.unsent.as_ref().map(Vec::len);
+        f.debug_struct("Break")
+            .field("code", &self.code)
+            .field("what", &self.what)
+            .field("unsent", &unsent)
+            .finish()
     }
 }
 

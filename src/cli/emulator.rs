@@ -65,9 +65,10 @@ pub(super) async fn run(
     printer.data(&format!("export BASTION_EMULATOR={}", file.display()));
     let why = signals.next().await;
     drop(std::fs::remove_file(&file));
+    // What still deletes its sessions gets the chance to, unless it has none.
+    emulator.wait_for_sessions(|counts| counts.live == 0, Duration::from_secs(10)).await;
     let counts = emulator.sessions();
-    // What still deletes its sessions gets the chance to.
-    drop(tokio::time::timeout(Duration::from_secs(10), emulator.stop()).await);
+    emulator.stop().await;
     printer.say(&format!(
         "Sessions: {} opened, {} deleted, {} left",
         counts.opened, counts.deleted, counts.live
@@ -102,6 +103,9 @@ pub(super) fn read_endpoint(path: &Path) -> Result<EmulatorEndpoint, Failure> {
         Failure::new(ExitStatus::Usage, format!("reading {} (BASTION_EMULATOR): {why}", path.display()))
             .hint("start `bastion emulator`: it says what to set; without BASTION_EMULATOR, Azure is emulated in this process")
     };
+    if path.exists() && !files::is_ours(path) {
+        return Err(failed("it belongs to another user, who would see what your programs send"));
+    }
     let text = std::fs::read_to_string(path).map_err(|error| {
         let gone = error.kind() == std::io::ErrorKind::NotFound;
         failed(&if gone {

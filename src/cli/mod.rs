@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::ui::{Color, Printer, chain};
+use crate::model::chain;
+use crate::ui::{Color, Printer};
 
 mod azure;
 mod emulator;

@@ -6,8 +6,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// What the flags and the environment say to every command.
-#[derive(Debug)]
+/// What the flags and the environment say to every command. It cannot be printed: the proxy may have a password.
 pub(super) struct Settings {
     /// `--file`.
     pub(super) file: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ExitStatus;
+use crate::gateway::Remains;
 use crate::supervisor::Supervisor;
 use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::Printer;
@@ -23,7 +24,7 @@ pub(super) async fn stop(
         let who: Vec<String> =
             live.iter().map(|(tunnel, number)| format!("{number} of `{tunnel}`")).collect();
         printer.say(&format!(
-            "Stopping: connections still open: {}. They have {} s; once more stops at once",
+            "Stopping: connections still open: {}. They have {} s; once more resets them",
             who.join(", "),
             GRACE.as_secs()
         ));
@@ -33,15 +34,28 @@ pub(super) async fn stop(
             _ = signals.next() => {}
         }
     }
-    let left = supervisor.finish().await;
-    if left > 0 {
-        printer
-            .warn(&format!("{left} sessions could not be deleted; Azure ends them by itself after a while"));
-    } else {
-        printer.say("Stopped; every session is deleted");
-    }
+    tell(supervisor.finish().await, printer);
     match why {
         StopSignal::Interrupt => ExitStatus::Interrupted,
         StopSignal::Terminate => ExitStatus::Done,
+    }
+}
+
+/// Says what is left behind in Azure.
+pub(super) fn tell(left: Remains, printer: Printer) {
+    if left.sessions > 0 {
+        let number = left.sessions;
+        printer.warn(&format!(
+            "{number} sessions could not be deleted; Azure ends them by itself after a while"
+        ));
+    }
+    if left.requests > 0 {
+        let number = left.requests;
+        printer.warn(&format!(
+            "{number} requests for a session were not answered in time; what Azure still grants, it ends by itself"
+        ));
+    }
+    if left == Remains::default() {
+        printer.say("Stopped; every session is deleted");
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::azure::{Azure, no_sign_in_yet};
 use super::settings::Settings;
 use super::{ExitStatus, Failure, stop};
+use crate::gateway::Remains;
 use crate::model::{
     Bastion, BastionTraits, Cloud, Desired, Emulation, Endpoint, Listen, Machine, Name, NameError, Port,
     ResourceId, Service, Target, Tunnel,
@@ -104,7 +105,10 @@ pub(super) async fn run(
     let status = match ended {
         Ok(why) => stop::stop(supervisor, &mut signals, why, printer).await,
         Err(reason) => {
-            supervisor.finish().await;
+            let left = supervisor.finish().await;
+            if left != Remains::default() {
+                stop::tell(left, printer);
+            }
             let text = format!("{} [{}]", reason.what, reason.code);
             printer.error(&text, reason.hint.as_deref());
             status_of(&reason)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::config::{self, Source};
-use crate::model::Desired;
+use crate::model::{Desired, printable};
 use crate::sys::files;
 use crate::ui::Printer;
 
@@ -36,7 +36,7 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
         let mistakes = if number == 1 { "1 mistake".to_owned() } else { format!("{number} mistakes") };
         return Err(Failure::new(
             ExitStatus::Usage,
-            format!("{} has {mistakes}; nothing was started", path.display()),
+            format!("{} has {mistakes}; nothing was started", shown(&path)),
         ));
     };
     if let Some(log) = &mut desired.emulation.log {
@@ -56,7 +56,7 @@ fn find(home: Option<&Path>) -> Result<PathBuf, Failure> {
         if candidate.symlink_metadata().is_ok() {
             for owned in [directory, candidate.as_path()] {
                 if !files::is_ours(owned) {
-                    let what = format!("{} belongs to another user, so it is not used", owned.display());
+                    let what = format!("{} belongs to another user, so it is not used", shown(owned));
                     let hint = "a file says where connections go: name it with `-f` if you trust it";
                     return Err(Failure::new(ExitStatus::Usage, what).hint(hint));
                 }
@@ -69,7 +69,7 @@ fn find(home: Option<&Path>) -> Result<PathBuf, Failure> {
             break;
         }
     }
-    let what = format!("there is no {FILE} in {} or in the directories above it", start.display());
+    let what = format!("there is no {FILE} in {} or in the directories above it", shown(&start));
     Err(Failure::new(ExitStatus::Usage, what).hint("`-f FILE` names one; `bastion tunnel` needs none"))
 }
 
@@ -81,5 +81,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
         std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
         _ => error.to_string(),
     };
-    Failure::new(ExitStatus::Usage, format!("reading {}: {why}", path.display()))
+    Failure::new(ExitStatus::Usage, format!("reading {}: {why}", shown(path)))
+}
+
+/// A path for messages: whoever named a directory must not write to the terminal with it.
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy(), 400)
 }

@@ -11,13 +11,13 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use reqwest::{Method, Request, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::error::GatewayError;
-use super::wire::{self, Destination, Session};
+use super::wire::{self, Destination, Session, Unusable};
 use crate::model::GatewayHost;
 use crate::net::{Http, HttpError};
 
@@ -27,6 +27,9 @@ const EXCHANGE: Duration = Duration::from_secs(30);
 const DELETION: Duration = Duration::from_secs(8);
 /// The pause before a failed deletion is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// The right to have a set-up in flight, shared by who sets up and by the exchange that outlives it.
+pub(super) type Turn = Arc<OwnedSemaphorePermit>;
 
 /// The sessions of one gateway.
 #[derive(Clone, Debug)]
@@ -38,15 +41,26 @@ struct Inner {
     http: Http,
     runtime: Handle,
     tasks: TaskTracker,
-    leftovers: Mutex<Vec<Session>>,
+    leftovers: Mutex<Vec<Arc<Session>>>,
+    /// Exchanges that were sent and not answered yet.
+    unanswered: AtomicU64,
     opened: AtomicU64,
     deleted: AtomicU64,
+}
+
+/// What is left behind in Azure when time is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Sessions that could not be deleted.
+    pub sessions: u64,
+    /// Requests for a session that were not answered: each may still be granted, and nobody is there to delete it.
+    pub requests: u64,
 }
 
 /// A session in use. Ending the lease deletes the session.
 #[derive(Debug)]
 pub(super) struct Lease {
-    session: Option<Session>,
+    session: Arc<Session>,
     ledger: Ledger,
     /// Settling waits for it: a session in use is not settled.
     _open: TaskTrackerToken,
@@ -61,30 +75,34 @@ impl Ledger {
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
             leftovers: Mutex::default(),
+            unanswered: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             deleted: AtomicU64::new(0),
         }))
     }
 
-    /// Asks for a session. Cancelling this future does not cancel the exchange.
+    /// Asks for a session. Cancelling this future does not cancel the exchange, which keeps its turn until it is answered.
     pub(super) async fn open(
         &self,
         destination: &Destination,
         token: &SecretString,
         user_agent: &str,
+        turn: Turn,
     ) -> Result<Lease, GatewayError> {
         let request = self.exchange_request(destination, token, user_agent)?;
         let (answer, wanted) = oneshot::channel();
         let ledger = self.clone();
-        self.0.tasks.spawn_on(
-            async move {
-                // A lease that nobody takes is dropped right here, and so its session is deleted.
-                drop(answer.send(ledger.exchange(request).await));
-            },
-            &self.0.runtime,
-        );
-        let lost = |_ended| self.broken(HttpError::Timeout(EXCHANGE));
-        wanted.await.map_err(lost)?
+        self.0.unanswered.fetch_add(1, Ordering::Relaxed);
+        let exchange = async move {
+            let answered = ledger.clone().exchange(request).await;
+            ledger.0.unanswered.fetch_sub(1, Ordering::Relaxed);
+            // A lease that nobody takes is dropped right here, and so its session is deleted.
+            drop(answer.send(answered));
+            drop(turn);
+        };
+        self.0.tasks.spawn_on(exchange, &self.0.runtime);
+        // Nobody takes the sender away but a runtime that ends.
+        wanted.await.unwrap_or_else(|_ended| Err(self.broken(HttpError::Timeout(EXCHANGE))))
     }
 
     /// Sessions opened and deleted so far.
@@ -93,8 +111,8 @@ impl Ledger {
     }
 
     /// Waits until every exchange is answered, every lease ended and every session deleted, tries failed deletions
-    /// once more, and gives up at the deadline. Says how many sessions are left behind in Azure.
-    pub(super) async fn settle(&self, deadline: Instant) -> u64 {
+    /// once more, and gives up at the deadline. Says what is left behind in Azure.
+    pub(super) async fn settle(&self, deadline: Instant) -> Remains {
         self.0.tasks.close();
         let in_time = tokio::time::timeout_at(deadline, self.0.tasks.wait()).await.is_ok();
         let leftovers = std::mem::take(&mut *self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -111,7 +129,10 @@ impl Ledger {
             );
         }
         let (opened, deleted) = self.counts();
-        opened.saturating_sub(deleted)
+        Remains {
+            sessions: opened.saturating_sub(deleted),
+            requests: self.0.unanswered.load(Ordering::Relaxed),
+        }
     }
 
     async fn exchange(self, request: Request) -> Result<Lease, GatewayError> {
@@ -124,11 +145,21 @@ impl Ledger {
                 retry_after: answer.retry_after(),
             });
         }
-        let unusable = |source| GatewayError::Answer { host: self.0.host.to_string(), source };
-        let session = wire::read_session(&answer.body).map_err(unusable)?;
+        match wire::read_session(&answer.body) {
+            Ok(session) => Ok(self.lease(session)),
+            Err(Unusable { error, granted }) => {
+                let host = self.0.host.to_string();
+                // It is of no use to us, but it exists, so it is deleted.
+                drop(granted.map(|session| self.lease(session)));
+                Err(GatewayError::Answer { host, source: error })
+            }
+        }
+    }
+
+    fn lease(self, session: Session) -> Lease {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
         let open = self.0.tasks.token();
-        Ok(Lease { session: Some(session), ledger: self, _open: open })
+        Lease { session: Arc::new(session), ledger: self, _open: open }
     }
 
     fn exchange_request(
@@ -159,7 +190,7 @@ impl Ledger {
     }
 
     /// Deletes a session; one failure is retried, a second keeps it for the exit.
-    async fn delete(self, session: Session) {
+    async fn delete(self, session: Arc<Session>) {
         for pause in [Some(AGAIN), None] {
             if self.delete_once(&session).await {
                 return;
@@ -198,16 +229,21 @@ impl Ledger {
 
 impl Lease {
     /// The session in use.
-    pub(super) fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            let inner = &self.ledger.0;
-            inner.tasks.spawn_on(self.ledger.clone().delete(session), &inner.runtime);
-        }
+        let inner = &self.ledger.0;
+        inner.tasks.spawn_on(self.ledger.clone().delete(Arc::clone(&self.session)), &inner.runtime);
+    }
+}
+
+impl std::ops::AddAssign for Remains {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.requests += other.requests;
     }
 }

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -23,12 +24,14 @@ mod boundary;
 mod error;
 mod keepalive;
 mod ledger;
+mod meaning;
 mod stream;
 mod tap;
 mod wire;
 
 pub use error::{GatewayError, TokenError, UpgradeError};
-use ledger::{Lease, Ledger};
+pub use ledger::Remains;
+use ledger::{Lease, Ledger, Turn};
 pub use stream::GatewayStream;
 pub use wire::{AnswerError, Destination};
 
@@ -52,7 +55,7 @@ pub struct Gateway {
     host: GatewayHost,
     network: Network,
     ledger: Ledger,
-    setups: Semaphore,
+    setups: Arc<Semaphore>,
 }
 
 /// What a stream is opened with.
@@ -75,7 +78,7 @@ impl Gateway {
             host,
             network,
             ledger,
-            setups: Semaphore::new(max_setups.clamp(1, Semaphore::MAX_PERMITS)),
+            setups: Arc::new(Semaphore::new(max_setups.clamp(1, Semaphore::MAX_PERMITS))),
         })
     }
 
@@ -91,8 +94,8 @@ impl Gateway {
         tokens: &dyn AccessTokens,
         options: &OpenOptions,
     ) -> Result<GatewayStream<TlsStream<TcpStream>>, GatewayError> {
-        let _turn = self.setups.acquire().await;
-        let lease = self.session(destination, tokens, &options.user_agent).await?;
+        let turn = self.turn().await?;
+        let lease = self.session(destination, tokens, &options.user_agent, &turn).await?;
         let (connection, early) = self.upgrade(&lease, &options.user_agent).await?;
         Ok(GatewayStream::new(connection, early, options.keepalive, Some(lease)).await)
     }
@@ -107,13 +110,13 @@ impl Gateway {
         tokens: &dyn AccessTokens,
         options: &OpenOptions,
     ) -> Result<(), GatewayError> {
-        let _turn = self.setups.acquire().await;
-        drop(self.session(destination, tokens, &options.user_agent).await?);
+        let turn = self.turn().await?;
+        drop(self.session(destination, tokens, &options.user_agent, &turn).await?);
         Ok(())
     }
 
-    /// Waits until every session is deleted, at most until the deadline. Says how many are left behind.
-    pub async fn settle(&self, deadline: Instant) -> u64 {
+    /// Waits until every session is deleted, at most until the deadline. Says what is left behind.
+    pub async fn settle(&self, deadline: Instant) -> Remains {
         self.ledger.settle(deadline).await
     }
 
@@ -122,18 +125,27 @@ impl Gateway {
         self.ledger.counts()
     }
 
+    /// Waits for a place among the set-ups in flight.
+    async fn turn(&self) -> Result<Turn, GatewayError> {
+        // The semaphore is never closed.
+        let closed =
+            |_| GatewayError::Exchange { host: self.host.to_string(), source: HttpError::Timeout(DIAL) };
+        Ok(Arc::new(Arc::clone(&self.setups).acquire_owned().await.map_err(closed)?))
+    }
+
     /// A session of its own, with one more try under a fresh token when the first is not believed.
     async fn session(
         &self,
         destination: &Destination,
         tokens: &dyn AccessTokens,
         user_agent: &str,
+        turn: &Turn,
     ) -> Result<Lease, GatewayError> {
         let token = tokens.token(false).await.map_err(GatewayError::Token)?;
-        match self.ledger.open(destination, &token, user_agent).await {
+        match self.ledger.open(destination, &token, user_agent, Arc::clone(turn)).await {
             Err(error) if error.is_unauthorized() => {
                 let token = tokens.token(true).await.map_err(GatewayError::Token)?;
-                self.ledger.open(destination, &token, user_agent).await
+                self.ledger.open(destination, &token, user_agent, Arc::clone(turn)).await
             }
             answer => answer,
         }
@@ -148,9 +160,8 @@ impl Gateway {
         let dial = self.network.connect_tls(self.host.name(), self.host.port(), DIAL);
         let mut connection = dial.await.map_err(|source| GatewayError::Dial { host: host(), source })?;
         let failed = |source| GatewayError::Upgrade { host: host(), source };
-        let Some(session) = lease.session() else { return Err(failed(UpgradeError::NotHttp)) };
         let key = generate_key();
-        let request = wire::upgrade_request(&self.host, session, &key, user_agent);
+        let request = wire::upgrade_request(&self.host, lease.session(), &key, user_agent);
         let accept = derive_accept_key(key.as_bytes());
         let exchange = read_upgrade(&mut connection, &request, &accept);
         let early = tokio::time::timeout(DIAL, exchange)

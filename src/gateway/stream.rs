@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::keepalive::{Due, Keepalive};
 use super::ledger::Lease;
+use super::meaning::meaning;
 use super::tap::{HttpInPlaceOfFrame, Tap};
 use super::wire::{MAX_KEPT, MAX_MESSAGE};
 use crate::carrier::{Break, ByteStream, Closing, Received};
@@ -24,11 +25,16 @@ use crate::model::printable;
 
 /// How long sending what is left and saying goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(30);
-/// How long the gateway may take to answer a close frame.
+/// How long the gateway may take to answer a close frame once it has taken all that stands before it.
 const REPLY: Duration = Duration::from_secs(2);
+/// How long it may take for that, if it is known to answer; if not, see [`FAREWELL`].
+const TAKING: Duration = Duration::from_secs(300);
+/// How long the answer to a ping behind the last bytes is waited for on a link that never answered one.
+const UNKNOWN: Duration = Duration::from_secs(10);
+/// What that ping carries, so that its answer is told from others.
+const LAST: &[u8] = b"end";
 
 /// The live WebSocket of one session. Dropping it ends the session.
-#[derive(Debug)]
 pub struct GatewayStream<S> {
     socket: WebSocketStream<Tap<S>>,
     /// What was sent before the first frame arrived; `None` once it cannot be needed any more.
@@ -36,8 +42,28 @@ pub struct GatewayStream<S> {
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
     closing: CloseStep,
+    taken: Taken,
+    abandoned: bool,
     /// Last: the session is deleted after its socket is gone.
     _lease: Option<Lease>,
+}
+
+/// Whether the gateway has taken everything that was sent.
+#[derive(Debug)]
+enum Taken {
+    /// Something was sent since it was last known.
+    Unknown,
+    /// A ping stands behind the last bytes; when to stop waiting for its answer, unless the link is known to answer.
+    Asked(Pin<Box<Sleep>>),
+    /// It has.
+    All,
+}
+
+impl<S> std::fmt::Debug for GatewayStream<S> {
+    /// Without the bytes: they are someone's data.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayStream").field("closing", &self.closing).finish_non_exhaustive()
+    }
 }
 
 /// How far the goodbye is.
@@ -73,6 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
             keepalive: Keepalive::new(keepalive, now),
             timer: Box::pin(tokio::time::sleep_until(now)),
             closing: CloseStep::Open,
+            taken: Taken::All,
+            abandoned: false,
             _lease: lease,
         }
     }
@@ -83,8 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
         let bytes = match message {
             Message::Binary(bytes) => bytes,
             Message::Text(text) => Bytes::from(text),
-            Message::Pong(_) => {
+            Message::Pong(payload) => {
                 self.keepalive.answered();
+                if payload.as_ref() == LAST && matches!(self.taken, Taken::Asked(_)) {
+                    self.taken = Taken::All;
+                }
                 return None;
             }
             // The library answers pings; the answer leaves with the next poll.
@@ -98,6 +129,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
     /// Close 1000 and close without a code are an end; every other code is a break.
     fn closed(&self, frame: Option<CloseFrame>) -> Received {
         match frame {
+            // The library puts this in the place of a code that may not be sent.
+            Some(CloseFrame { code: CloseCode::Protocol, reason }) if reason == "Protocol violation" => {
+                Received::Broken(Break::new(
+                    "gateway-close",
+                    "the gateway closed with a code that may not be sent",
+                ))
+            }
             Some(CloseFrame { code, reason }) if code != CloseCode::Normal => {
                 let reason = printable(&reason, 200);
                 let reason = if reason.is_empty() { String::new() } else { format!(" (\"{reason}\")") };
@@ -183,18 +221,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
                         "the gateway has stopped answering: three pings in a row",
                     ));
                 }
-                Due::Ping => {
-                    // A link that cannot even take a ping has the question open all the same.
-                    if let Poll::Ready(Ok(())) = Pin::new(&mut self.socket).poll_ready(cx) {
-                        let sent = Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new()));
-                        if let Err(error) = sent {
-                            return Poll::Ready(self.send_break(error));
-                        }
-                        if let Poll::Ready(Err(error)) = Pin::new(&mut self.socket).poll_flush(cx) {
-                            return Poll::Ready(self.send_break(error));
-                        }
-                    }
-                }
+                Due::Ping => match self.poll_ping(cx) {
+                    Poll::Ready(Ok(())) => self.keepalive.pinged(Instant::now()),
+                    Poll::Ready(Err(broken)) => return Poll::Ready(broken),
+                    Poll::Pending => self.keepalive.postponed(Instant::now()),
+                },
                 Due::At(deadline) => {
                     if self.timer.deadline() != deadline {
                         self.timer.as_mut().reset(deadline);
@@ -202,6 +233,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
                     ready!(self.timer.as_mut().poll(cx));
                 }
             }
+        }
+    }
+
+    /// Sends a ping, if the link takes it.
+    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        if let Err(error) = ready!(Pin::new(&mut self.socket).poll_ready(cx)) {
+            return Poll::Ready(Err(self.send_break(error)));
+        }
+        if let Err(error) = Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new())) {
+            return Poll::Ready(Err(self.send_break(error)));
+        }
+        Pin::new(&mut self.socket).poll_flush(cx).map_err(|error| self.send_break(error))
+    }
+
+    /// How long the gateway may take to answer our close frame: it answers when it has taken what stands before it.
+    fn reply_limit(&self) -> Duration {
+        match self.taken {
+            Taken::All => REPLY,
+            Taken::Unknown | Taken::Asked(_) if self.keepalive.answers() => TAKING,
+            Taken::Unknown | Taken::Asked(_) => FAREWELL,
         }
     }
 
@@ -215,11 +266,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
                         self.closing = CloseStep::Closed;
                     } else {
                         self.closing = CloseStep::Replying;
-                        self.timer.as_mut().reset(Instant::now() + REPLY);
+                        let limit = if self.abandoned { REPLY } else { self.reply_limit() };
+                        self.timer.as_mut().reset(Instant::now() + limit);
                     }
                 }
                 CloseStep::Replying => match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                     Some(Ok(Message::Close(_))) | None => self.closing = CloseStep::ShuttingDown,
+                    Some(Ok(Message::Pong(payload))) if payload.as_ref() == LAST => {
+                        self.timer.as_mut().reset(Instant::now() + REPLY);
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(_)) => self.closing = CloseStep::Closed,
                 },
@@ -262,7 +317,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
                 self.kept = None;
             }
         }
-        self.keepalive.sent(Instant::now());
+        self.keepalive.sent(Instant::now(), bytes.len());
+        self.taken = Taken::Unknown;
         while !bytes.is_empty() {
             let message = Message::Binary(bytes.split_to(bytes.len().min(MAX_MESSAGE)));
             if let Err(error) = Pin::new(&mut self.socket).start_send(message) {
@@ -276,18 +332,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
         Pin::new(&mut self.socket).poll_flush(cx).map_err(|error| self.send_break(error))
     }
 
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.taken, Taken::Unknown) {
+            // A break shows itself where bytes are received.
+            let ready = ready!(Pin::new(&mut self.socket).poll_ready(cx)).is_ok();
+            let ping = Message::Ping(Bytes::from_static(LAST));
+            if ready && Pin::new(&mut self.socket).start_send(ping).is_ok() {
+                self.taken = Taken::Asked(Box::pin(tokio::time::sleep(UNKNOWN)));
+            }
+        }
+        drop(ready!(Pin::new(&mut self.socket).poll_flush(cx)));
+        match &mut self.taken {
+            Taken::Asked(_) if self.keepalive.answers() => Poll::Pending,
+            Taken::Asked(limit) => limit.as_mut().poll(cx),
+            Taken::All | Taken::Unknown => Poll::Ready(()),
+        }
+    }
+
     fn poll_close(&mut self, cx: &mut Context<'_>, why: Closing) -> Poll<()> {
         if self.closing == CloseStep::Open {
-            let code = match why {
-                Closing::Done => CloseCode::Normal,
-                // Not 1000, nor 1001, which a gateway may take for an orderly end.
-                Closing::Abandoned => CloseCode::Error,
-            };
             // What an abandoned stream still holds is owed to nobody, and its session waits to be deleted.
-            let limit = match why {
-                Closing::Done => FAREWELL,
-                Closing::Abandoned => REPLY,
+            self.abandoned = why == Closing::Abandoned;
+            let (code, limit) = match why {
+                Closing::Done => (CloseCode::Normal, FAREWELL),
+                // Not 1000, nor 1001, which a gateway may take for an orderly end.
+                Closing::Abandoned => (CloseCode::Error, REPLY),
             };
+            if matches!(self.taken, Taken::Unknown) && !self.abandoned {
+                // Its answer says that all was taken, even where close frames are not answered.
+                let ping = Message::Ping(Bytes::from_static(LAST));
+                drop(Pin::new(&mut self.socket).start_send(ping));
+            }
             let frame = CloseFrame { code, reason: "".into() };
             // An error means that the gateway closed first; then only the answer is left to send.
             self.closing = match Pin::new(&mut self.socket).start_send(Message::Close(Some(frame))) {
@@ -306,31 +381,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
 
 fn cut_short() -> Break {
     Break::new("gateway-cut", "the gateway ended in the middle of a message")
-}
-
-/// What a violation of the WebSocket protocol means in terms of the bytes that came.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the library's list grows; what is not named here says itself well enough"
-)]
-fn meaning(error: &ProtocolError) -> String {
-    let what = match error {
-        ProtocolError::NonZeroReservedBits => {
-            "a frame with reserved bits set, though no extension was agreed".to_owned()
-        }
-        ProtocolError::MaskedFrameFromServer => "a masked frame, which only clients may send".to_owned(),
-        ProtocolError::UnknownDataFrameType(code) | ProtocolError::UnknownControlFrameType(code) => {
-            format!("a frame of the unknown type {code}")
-        }
-        ProtocolError::InvalidOpcode(code) => format!("a frame of the unknown type {code}"),
-        ProtocolError::FragmentedControlFrame => "a control frame in several pieces".to_owned(),
-        ProtocolError::ControlFrameTooBig => "a control frame of more than 125 bytes".to_owned(),
-        ProtocolError::UnexpectedContinueFrame => "a continuation of no message".to_owned(),
-        ProtocolError::ExpectedFragment(_) => "a new message inside an unfinished one".to_owned(),
-        ProtocolError::ReceivedAfterClosing => "data after its close frame".to_owned(),
-        other => printable(&other.to_string(), 200),
-    };
-    format!("the gateway broke the WebSocket protocol: {what}")
 }
 
 #[cfg(test)]

@@ -99,29 +99,43 @@ fn pseudo_id(bastion: &ResourceId, ip: std::net::Ipv4Addr) -> String {
     )
 }
 
+/// An answer of status 200 that cannot be used.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    /// What is wrong with it.
+    pub(super) error: AnswerError,
+    /// The session that it granted all the same, where enough of it is there to delete it.
+    pub(super) granted: Option<Session>,
+}
+
 /// Reads the answer of a token exchange. Unknown keys are ignored.
 ///
 /// # Errors
 /// When a value that a session needs is not there.
-pub(super) fn read_session(body: &[u8]) -> Result<Session, AnswerError> {
-    let answer: SessionAnswer = serde_json::from_slice(body).map_err(|_hidden| AnswerError::NotJson)?;
+pub(super) fn read_session(body: &[u8]) -> Result<Session, Unusable> {
+    let unusable = |error| Unusable { error, granted: None };
+    let answer: SessionAnswer =
+        serde_json::from_slice(body).map_err(|_hidden| unusable(AnswerError::NotJson))?;
     let text =
         |value: &str| !value.is_empty() && value.len() <= 4096 && !value.contains(|c: char| c.is_control());
     if !text(&answer.auth_token) {
-        return Err(AnswerError::Missing("authToken"));
+        return Err(unusable(AnswerError::Missing("authToken")));
     }
     // It becomes a header: nothing but visible ASCII may stand in it.
     if !text(&answer.node_id) || !answer.node_id.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(AnswerError::Missing("nodeId"));
+        return Err(unusable(AnswerError::Missing("nodeId")));
     }
-    if !text(&answer.websocket_token) {
-        return Err(AnswerError::Missing("websocketToken"));
-    }
-    Ok(Session {
+    let complete = text(&answer.websocket_token);
+    let session = Session {
         auth_token: answer.auth_token.into(),
         websocket_token: answer.websocket_token.into(),
         node_id: answer.node_id,
-    })
+    };
+    if complete {
+        Ok(session)
+    } else {
+        Err(Unusable { error: AnswerError::Missing("websocketToken"), granted: Some(session) })
+    }
 }
 
 /// What the gateway said of a failure: its `message`, or the first words of a text that is not HTML. Safe to print.

@@ -239,7 +239,7 @@ impl FaultAction {
 
 /// How a client reaches a running emulator. Handed over in the same process, or read from the file that
 /// `bastion emulator` writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EmulatorEndpoint {
     /// Where it listens: one TLS port for all of the simulated Azure.
     pub address: SocketAddr,
@@ -249,4 +249,11 @@ pub struct EmulatorEndpoint {
     pub ca_pem: String,
     /// The one token it accepts: worth nothing anywhere else.
     pub token: String,
+}
+
+impl std::fmt::Debug for EmulatorEndpoint {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmulatorEndpoint").field("address", &self.address).finish_non_exhaustive()
+    }
 }

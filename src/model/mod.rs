@@ -21,7 +21,7 @@ pub use emulation::{
 };
 pub use host::{GatewayHost, HostError, PortRule};
 pub use resource_id::{ResourceId, ResourceIdError};
-pub use text::{printable, safe_char};
+pub use text::{chain, printable, safe_char};
 
 /// A TCP port that a connection can be made to: 1–65535.
 pub type Port = NonZeroU16;

@@ -5,6 +5,18 @@ pub fn printable(text: &str, most: usize) -> String {
     text.trim().chars().map(|c| if c.is_whitespace() { ' ' } else { safe_char(c) }).take(most).collect()
 }
 
+/// An error and what caused it, on one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
 /// A character that a terminal shows and does not obey. C0 controls have pictures of their own in Unicode; other
 /// controls, and what reorders or hides text, do not.
 pub fn safe_char(c: char) -> char {

@@ -88,17 +88,6 @@ impl Network {
         Ok(Self { tls: Arc::new(trust.client_config()?), proxy, user_agent: user_agent.to_owned() })
     }
 
-    /// What is sent as `User-Agent`.
-    pub fn user_agent(&self) -> &str {
-        &self.user_agent
-    }
-
-    /// The same rules under another `User-Agent`.
-    #[must_use]
-    pub fn with_user_agent(&self, user_agent: &str) -> Self {
-        Self { user_agent: user_agent.to_owned(), ..self.clone() }
-    }
-
     /// An HTTP/1.1 client by these rules.
     ///
     /// # Errors
@@ -121,12 +110,12 @@ impl Network {
             let tcp = match self.proxy.as_ref().and_then(|proxy| proxy.for_host(host, port)) {
                 Some(hop) => {
                     let (proxy_host, proxy_port) = hop.address();
-                    let mut tcp = connect_tcp(proxy_host, proxy_port).await?;
+                    let mut tcp = connect_tcp(proxy_host, proxy_port, limit).await?;
                     let refused = |source| DialError::Proxy { proxy: hop.to_string(), source };
                     hop.connect_through(&mut tcp, host, port, &self.user_agent).await.map_err(refused)?;
                     tcp
                 }
-                None => connect_tcp(host, port).await?,
+                None => connect_tcp(host, port, limit).await?,
             };
             let failed = |source| DialError::Tls { host: host.to_owned(), source };
             let name = rustls::pki_types::ServerName::try_from(host.to_owned())
@@ -139,13 +128,15 @@ impl Network {
     }
 }
 
-/// Tries each address of a name in turn.
-async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
+/// Tries each address of a name in turn, with its share of the time: one that leads nowhere must not use up all of it.
+async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, DialError> {
     let unresolved = |source| DialError::Resolve { host: host.to_owned(), source };
     let addresses = resolve::lookup(host, port).await.map_err(unresolved)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     for address in addresses {
-        match TcpStream::connect(address).await {
+        let connect = tokio::time::timeout(share, TcpStream::connect(address)).await;
+        match connect.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
                 let unusable = |source| DialError::Connect { host: host.to_owned(), port, source };
                 socket::prepare_outgoing(&stream).map_err(unusable)?;

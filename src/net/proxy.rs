@@ -73,7 +73,10 @@ pub(super) struct Hop(Intercept);
 impl Hop {
     pub(super) fn address(&self) -> (&str, u16) {
         let uri = self.0.uri();
-        (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80))
+        let host = uri.host().unwrap_or_default();
+        // A URL writes an IPv6 address in brackets, a resolver wants none.
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        (host, uri.port_u16().unwrap_or(80))
     }
 
     /// Asks for a connection to `host:port`; not one byte of what follows the answer is read.

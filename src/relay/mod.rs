@@ -127,7 +127,7 @@ impl Relay {
     ///
     /// May be called again with another stream after a break that gave back what was unsent.
     pub async fn run<R: ByteStream>(&mut self, remote: &mut R, unsent: Option<Vec<u8>>) -> Outcome {
-        self.send_broken = None;
+        (self.send_broken, self.grace, self.sip, self.ahead) = (None, None, None, AHEAD);
         if let Some(unsent) = unsent {
             let ready = poll_fn(|cx| remote.poll_ready(cx)).await;
             if let Err(broken) = ready.and_then(|()| remote.send(unsent.into())) {
@@ -135,13 +135,15 @@ impl Relay {
             }
             self.unflushed = true;
         }
+        // A remote that takes nothing keeps us from reading, and so from seeing a reset; after the local side's end we
+        // do not read at all.
+        let local = Arc::clone(&self.local);
+        let reset = || Step::Over(Outcome::LocalReset(io::ErrorKind::ConnectionReset.into()));
         if !self.local_end_told {
-            // A remote that takes nothing keeps us from reading, and so from seeing a reset.
-            let local = Arc::clone(&self.local);
             let step = tokio::select! {
                 biased;
                 step = poll_fn(|cx| self.poll_step(cx, remote)) => step,
-                () = socket::reset(&local) => Step::Over(Outcome::LocalReset(io::ErrorKind::ConnectionReset.into())),
+                () = socket::reset(&local) => reset(),
             };
             match step {
                 Step::Over(outcome) => return outcome,
@@ -155,13 +157,15 @@ impl Relay {
                 _ => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let step = tokio::select! {
             biased;
-            step = poll_fn(|cx| self.poll_step(cx, remote)) => match step {
-                Step::Over(outcome) => outcome,
-                Step::LocalEnded => Outcome::LocalEnd,
-            },
-            () = deserted => Outcome::LocalEnd,
+            step = poll_fn(|cx| self.poll_step(cx, remote)) => step,
+            () = socket::reset(&local) => reset(),
+            () = deserted => Step::LocalEnded,
+        };
+        match step {
+            Step::Over(outcome) => outcome,
+            Step::LocalEnded => Outcome::LocalEnd,
         }
     }
 
@@ -192,7 +196,7 @@ impl Relay {
             self.local_end_told = true;
             return Poll::Ready(Step::LocalEnded);
         }
-        self.poll_grace(cx).map(|()| Step::Over(Outcome::LocalEnd))
+        self.poll_grace(cx, remote).map(|()| Step::Over(Outcome::LocalEnd))
     }
 
     /// Takes what the remote has, as far ahead of the local side as is allowed. Says whether there was anything.
@@ -287,7 +291,9 @@ impl Relay {
     }
 
     /// After the local side's end: whether the remote has been silent for long enough.
-    fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_grace<R: ByteStream>(&mut self, cx: &mut Context<'_>, remote: &mut R) -> Poll<()> {
+        // An answer can only be expected to what has arrived.
+        ready!(remote.poll_settled(cx));
         loop {
             let grace = self.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(GRACE)));
             ready!(grace.as_mut().poll(cx));

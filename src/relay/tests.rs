@@ -39,6 +39,10 @@ impl ByteStream for Scripted {
         Poll::Ready(Ok(()))
     }
 
+    fn poll_settled(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
     fn poll_close(&mut self, _: &mut Context<'_>, why: Closing) -> Poll<()> {
         self.closed = Some(why);
         Poll::Ready(())

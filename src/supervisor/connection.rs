@@ -45,10 +45,11 @@ impl Connection {
         let mut relay = Relay::new(local, Arc::clone(&counts));
         let mut unsent = None;
         let mut replacements = 0;
+        let deadline = Instant::now() + self.tunnel.declared.connect_timeout;
         loop {
-            let mut remote = match self.open(relay.local()).await {
+            let mut remote = match self.open(relay.local(), deadline).await {
                 Ok(remote) => remote,
-                Err(why) => return self.refuse(relay, why).await,
+                Err(why) => return self.refuse(relay, why),
             };
             let mut outcome = self.relay(&mut relay, &mut remote, unsent.take(), &counts).await;
             if let Outcome::Broken(broken) = &mut outcome
@@ -96,19 +97,18 @@ impl Connection {
     }
 
     /// Opens a stream; while the path is down, holds the connection and tries again, up to its time limit.
-    async fn open(&self, local: &TcpStream) -> Result<Stream, NotOpened> {
+    async fn open(&self, local: &TcpStream, deadline: Instant) -> Result<Stream, NotOpened> {
         tokio::select! {
             biased;
             () = self.tunnel.stop.connections.cancelled() => Err(NotOpened::Stopped),
             () = socket::reset(local) => Err(NotOpened::LocalGone),
-            opened = self.open_in_time() => opened.map_err(NotOpened::Failed),
+            opened = self.open_until(deadline) => opened.map_err(NotOpened::Failed),
         }
     }
 
-    async fn open_in_time(&self) -> Result<Stream, RouteError> {
+    async fn open_until(&self, deadline: Instant) -> Result<Stream, RouteError> {
         let tunnel = &self.tunnel;
         let options = tunnel.open_options();
-        let deadline = Instant::now() + tunnel.declared.connect_timeout;
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let mut last = None;
         loop {
@@ -129,27 +129,30 @@ impl Connection {
                 tunnel = %tunnel.name, connection = self.number, code = reason.code,
                 "{}; held, trying again", reason.what
             );
+            let next = Instant::now() + pause;
+            // It is held to the end of its time, and there is no last try at it.
+            sleep_until(deadline.min(next)).await;
+            if next >= deadline {
+                return Err(error);
+            }
             last = Some(error);
-            // It is held to the end of its time: something else may bring the path back before our next try would.
-            sleep_until(deadline.min(Instant::now() + pause)).await;
         }
     }
 
-    async fn refuse(&self, relay: Relay, why: NotOpened) {
+    /// The relay that is dropped here resets the local side.
+    fn refuse(&self, relay: Relay, why: NotOpened) {
         let (tunnel, connection) = (&self.tunnel.name, self.number);
-        let outcome = match why {
+        match why {
             NotOpened::Failed(error) => {
                 let reason = error.reason();
                 tracing::warn!(%tunnel, connection, code = reason.code, hint = reason.hint, "{}", reason.what);
-                Outcome::Stopped
             }
             NotOpened::LocalGone => {
                 tracing::debug!(%tunnel, connection, "the local program was gone before a session was there");
-                Outcome::LocalReset(std::io::ErrorKind::ConnectionReset.into())
             }
-            NotOpened::Stopped => Outcome::Stopped,
-        };
-        relay.finish(&outcome).await;
+            NotOpened::Stopped => {}
+        }
+        drop(relay);
     }
 
     fn log(&self, outcome: &Outcome, counts: &Counts) {

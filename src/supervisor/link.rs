@@ -10,7 +10,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Reason, Surroundings};
 use crate::azure::{ArmError, BastionHost, Refusal};
-use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream, OpenOptions};
+use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream, OpenOptions, Remains};
 use crate::model::{Bastion, Blocked, Disposition, Endpoint, Port};
 use crate::net::HttpError;
 
@@ -71,11 +71,8 @@ impl Link {
         options: &OpenOptions,
     ) -> Result<GatewayStream<TlsStream<TcpStream>>, RouteError> {
         let (resolved, destination) = self.destination(endpoint, port).await?;
-        resolved
-            .gateway
-            .open(&destination, &*self.surroundings.tokens, options)
-            .await
-            .map_err(RouteError::Gateway)
+        let opened = resolved.gateway.open(&destination, &*self.surroundings.tokens, options).await;
+        self.look_again(opened).await
     }
 
     /// Proves that a session would be granted.
@@ -86,16 +83,13 @@ impl Link {
         options: &OpenOptions,
     ) -> Result<(), RouteError> {
         let (resolved, destination) = self.destination(endpoint, port).await?;
-        resolved
-            .gateway
-            .probe(&destination, &*self.surroundings.tokens, options)
-            .await
-            .map_err(RouteError::Gateway)
+        let proven = resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await;
+        self.look_again(proven).await
     }
 
-    /// Waits until every session is deleted, at most until the deadline. Says how many are left behind.
-    pub(super) async fn settle(&self, deadline: Instant) -> u64 {
-        let mut left = 0;
+    /// Waits until every session is deleted, at most until the deadline. Says what is left behind.
+    pub(super) async fn settle(&self, deadline: Instant) -> Remains {
+        let mut left = Remains::default();
         for gateway in self.gateways() {
             left += gateway.settle(deadline).await;
         }
@@ -114,6 +108,15 @@ impl Link {
         resolved.host.admits(endpoint).map_err(RouteError::Refused)?;
         let destination = Destination { bastion: self.bastion.id.clone(), endpoint: endpoint.clone(), port };
         Ok((resolved, destination))
+    }
+
+    /// A gateway that cannot be reached may have moved: a bastion that was made anew has another host.
+    async fn look_again<T>(&self, result: Result<T, GatewayError>) -> Result<T, RouteError> {
+        if let Err(GatewayError::Exchange { .. } | GatewayError::Dial { .. }) = &result {
+            // What ARM says now is for the next try; this one has failed either way.
+            drop(self.resolve(Some(REREAD)).await);
+        }
+        result.map_err(RouteError::Gateway)
     }
 
     /// What ARM says of the bastion: its last answer, or a new one when that is as old as `stale`.

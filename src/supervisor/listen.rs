@@ -106,6 +106,12 @@ impl ListenError {
                 "another program listens there",
                 "stop that program, or choose another local port (0 takes any free one)",
             ),
+            // Windows keeps ranges of ports for itself (Hyper-V, WSL) and says the same of them.
+            io::ErrorKind::PermissionDenied if self.address.port() >= 1024 => (
+                "port-reserved",
+                "the system keeps this port for itself",
+                "choose another local port; on Windows `netsh int ipv4 show excludedportrange tcp` lists the kept ones",
+            ),
             io::ErrorKind::PermissionDenied => (
                 "port-privileged",
                 "ports below 1024 need a right that this user lacks",

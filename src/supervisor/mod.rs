@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::azure::Arm;
-use crate::gateway::AccessTokens;
-use crate::model::{Desired, Name};
+use crate::gateway::{AccessTokens, Remains};
+use crate::model::{Desired, Name, chain};
 use crate::net::Network;
 
 mod connection;
@@ -136,7 +136,7 @@ impl Supervisor {
                 stop: stop.clone(),
                 live: Arc::clone(&live),
             };
-            tunnels.spawn(tunnel.run());
+            tunnels.spawn(tunnel.keep());
         }
         Self { tunnels, links, stop, live }
     }
@@ -156,8 +156,8 @@ impl Supervisor {
         self.live.none().await;
     }
 
-    /// Ends what is left, and deletes every session in bounded time. Says how many could not be deleted.
-    pub async fn finish(mut self) -> u64 {
+    /// Ends what is left, and deletes every session in bounded time. Says what is left behind in Azure.
+    pub async fn finish(mut self) -> Remains {
         self.stop.accepting.cancel();
         self.stop.connections.cancel();
         let deadline = Instant::now() + DELETION;
@@ -170,7 +170,7 @@ impl Supervisor {
         for link in self.links.into_values() {
             settling.spawn(async move { link.settle(deadline).await });
         }
-        let mut left = 0;
+        let mut left = Remains::default();
         while let Some(settled) = settling.join_next().await {
             left += settled.unwrap_or_default();
         }
@@ -180,13 +180,6 @@ impl Supervisor {
 
 impl Reason {
     fn of(error: &(dyn std::error::Error + 'static), code: &'static str, hint: Option<String>) -> Self {
-        let mut what = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            what.push_str(": ");
-            what.push_str(&error.to_string());
-            source = error.source();
-        }
-        Self { code, what, hint }
+        Self { code, what: chain(error), hint }
     }
 }

@@ -1,9 +1,11 @@
 //! The task behind one tunnel: bind, prove the path, accept, and look after the connections.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -43,10 +45,29 @@ pub(super) struct Live {
 struct Patience(Duration);
 
 impl Tunnel {
-    /// Runs until it is told to stop.
-    pub(super) async fn run(self) {
-        let accepting = self.stop.accepting.clone();
+    /// Runs until it is told to stop. A mistake of ours in it takes no other tunnel down, and it is started again.
+    pub(super) async fn keep(self) {
         let tunnel = Arc::new(self);
+        let mut patience = Patience(BACKOFF.1);
+        while let Err(panic) = AssertUnwindSafe(Arc::clone(&tunnel).run()).catch_unwind().await {
+            drop(panic);
+            tracing::error!(tunnel = %tunnel.name, "the tunnel ended by a mistake of ours; please report it");
+            let next_retry = patience.next();
+            let what = "the tunnel ended by a mistake of ours, and is started again".to_owned();
+            let reason = Reason {
+                code: "internal",
+                what,
+                hint: Some("please report it, with what `-vv` says".to_owned()),
+            };
+            tunnel.tell(State::Blocked { next_retry, reason }).await;
+            if tunnel.stop.accepting.run_until_cancelled(tokio::time::sleep(next_retry)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn run(self: Arc<Self>) {
+        let (accepting, tunnel) = (self.stop.accepting.clone(), self);
         let Some(Some(listeners)) = accepting.run_until_cancelled(tunnel.bind()).await else { return };
         let mut connections = JoinSet::new();
         let prove = tunnel.prove(&listeners);
@@ -100,13 +121,14 @@ impl Tunnel {
 
     /// Accepts connections for ever. It never waits for the network.
     async fn accept(self: &Arc<Self>, listeners: &Listeners, connections: &mut JoinSet<()>) {
-        let mut number = 0_u64;
+        let (mut number, mut starved) = (0_u64, false);
         loop {
             tokio::select! {
                 Some(ended) = connections.join_next() => self.reap(ended),
                 accepted = listeners.accept() => match accepted {
                     Ok((stream, _)) => {
                         number += 1;
+                        starved = false;
                         if let Err(error) = socket::prepare_accepted(&stream) {
                             tracing::debug!(tunnel = %self.name, %error, "a connection was gone before it was accepted");
                             continue;
@@ -118,9 +140,14 @@ impl Tunnel {
                             drop(guard);
                         });
                     }
-                    // Most likely too many open files: it passes when connections end.
+                    // It passes when connections end; there is no event for that.
                     Err(error) => {
-                        tracing::warn!(tunnel = %self.name, %error, "a connection could not be accepted");
+                        if !std::mem::replace(&mut starved, true) {
+                            tracing::warn!(
+                                tunnel = %self.name, %error,
+                                "connections cannot be accepted and wait; too many files are open (`ulimit -n`)"
+                            );
+                        }
                         tokio::time::sleep(Duration::from_millis(200)).await;
                     }
                 },

@@ -2,19 +2,26 @@
 
 use std::io;
 
-/// Waits for requests to stop: SIGINT and SIGTERM on Unix, Ctrl-C, Ctrl-Break and a closing console on Windows.
+/// Waits for requests to stop: SIGINT, SIGTERM and SIGHUP on Unix; Ctrl-C, Ctrl-Break, a closing console, a logoff
+/// and a shutdown on Windows.
 #[derive(Debug)]
 pub struct StopSignals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
     #[cfg(windows)]
     ctrl_c: tokio::signal::windows::CtrlC,
     #[cfg(windows)]
     ctrl_break: tokio::signal::windows::CtrlBreak,
     #[cfg(windows)]
     ctrl_close: tokio::signal::windows::CtrlClose,
+    #[cfg(windows)]
+    ctrl_logoff: tokio::signal::windows::CtrlLogoff,
+    #[cfg(windows)]
+    ctrl_shutdown: tokio::signal::windows::CtrlShutdown,
 }
 
 /// Which request it was.
@@ -34,7 +41,11 @@ impl StopSignals {
     #[cfg(unix)]
     pub fn register() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Takes over the process's stop signals; call it before anything that must be cleaned up is started.
@@ -43,8 +54,14 @@ impl StopSignals {
     /// When the operating system refuses to register a handler.
     #[cfg(windows)]
     pub fn register() -> io::Result<Self> {
-        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close};
-        Ok(Self { ctrl_c: ctrl_c()?, ctrl_break: ctrl_break()?, ctrl_close: ctrl_close()? })
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
+        Ok(Self {
+            ctrl_c: ctrl_c()?,
+            ctrl_break: ctrl_break()?,
+            ctrl_close: ctrl_close()?,
+            ctrl_logoff: ctrl_logoff()?,
+            ctrl_shutdown: ctrl_shutdown()?,
+        })
     }
 
     /// The next request to stop. Cancel-safe.
@@ -53,6 +70,8 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupt.recv() => StopSignal::Interrupt,
             _ = self.terminate.recv() => StopSignal::Terminate,
+            // The terminal is gone, or the connection to it.
+            _ = self.hangup.recv() => StopSignal::Terminate,
         }
     }
 
@@ -63,6 +82,8 @@ impl StopSignals {
             _ = self.ctrl_c.recv() => StopSignal::Interrupt,
             _ = self.ctrl_break.recv() => StopSignal::Terminate,
             _ = self.ctrl_close.recv() => StopSignal::Terminate,
+            _ = self.ctrl_logoff.recv() => StopSignal::Terminate,
+            _ = self.ctrl_shutdown.recv() => StopSignal::Terminate,
         }
     }
 }

@@ -12,12 +12,14 @@ mod diag;
 #[cfg(target_os = "linux")]
 mod table;
 
-/// After how long without an answer to sent bytes the kernel gives a connection up.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(90);
+/// How much the kernel takes beyond what the other end lets it send: what stands behind more than this, a ping for
+/// one, has not left.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 256 * 1024;
 /// TCP keepalive: when a connection has been silent for this long, the kernel asks the peer.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
-/// Sets up a connection to a gateway: no delay, keepalive, and an end to sending into the void.
+/// Sets up a connection to a gateway: no delay, keepalive, and little unsent.
 ///
 /// # Errors
 /// What the kernel said.
@@ -28,7 +30,7 @@ pub fn prepare_outgoing(stream: &TcpStream) -> io::Result<()> {
         &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(Duration::from_secs(15)),
     )?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     Ok(())
 }
 

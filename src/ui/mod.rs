@@ -107,18 +107,6 @@ fn talk(line: &str) {
     drop(written);
 }
 
-/// An error and what caused it, on one line.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 /// A duration as people say it.
 pub fn seconds(duration: Duration) -> String {
     match duration.as_secs_f64() {

@@ -257,6 +257,7 @@ async fn our_goodbye_is_close_1000_and_bounded() {
     send(&mut stream, b"last").await;
     poll_fn(|cx| stream.poll_close(cx, Closing::Done)).await;
     assert_eq!(frame(&mut gateway).await, (2, b"last".to_vec()));
+    assert_eq!(frame(&mut gateway).await, (9, b"end".to_vec()), "its answer says that all was taken");
     assert_eq!(frame(&mut gateway).await, (8, b"\x03\xe8".to_vec()));
     assert!(start.elapsed() <= FAREWELL, "a gateway that does not answer holds nobody up");
 

@@ -51,7 +51,9 @@ fn a_session_needs_its_three_values_and_nothing_else() {
         (r#"{"authToken":1,"nodeId":"n","websocketToken":"w"}"#, AnswerError::NotJson),
         (r#"{"authToken":null,"nodeId":"n","websocketToken":"w"}"#, AnswerError::NotJson),
     ] {
-        assert_eq!(read_session(body.as_bytes()).unwrap_err(), error, "{body}");
+        let unusable = read_session(body.as_bytes()).unwrap_err();
+        assert_eq!(unusable.error, error, "{body}");
+        assert_eq!(unusable.granted.is_some(), error == AnswerError::Missing("websocketToken"), "{body}");
     }
 }
 

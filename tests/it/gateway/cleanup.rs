@@ -56,7 +56,7 @@ async fn gone_already_is_as_good_as_deleted() {
         let stage = Stage::faulty(vec![fault(FaultPhase::Delete, action)]).await;
         let gateway = stage.gateway().await;
         drop(stage.open(&gateway, ECHO).await.unwrap());
-        assert_eq!(gateway.settle(Instant::now() + PATIENCE).await, 0);
+        assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 0);
         assert_eq!(gateway.sessions(), (1, 1));
         assert_eq!(stage.entries(EntryKind::Delete).len(), 1, "asked once");
     }
@@ -80,7 +80,7 @@ async fn a_failed_deletion_is_tried_once_more_and_again_at_the_exit() {
         drop(stage.open(&gateway, ECHO).await.unwrap());
         stage.seen(EntryKind::Delete, 2).await;
         assert_eq!(stage.counts().deleted, 0);
-        assert_eq!(gateway.settle(Instant::now() + PATIENCE).await, 0, "{action:?}");
+        assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 0, "{action:?}");
         stage.settled(1).await;
         assert_eq!(stage.entries(EntryKind::Delete).len(), 3, "{action:?}");
     }
@@ -93,7 +93,7 @@ async fn a_redirected_deletion_goes_nowhere_else() {
     let stage = Stage::faulty(vec![always(FaultPhase::Delete, A::Redirect(307, elsewhere))]).await;
     let gateway = stage.gateway().await;
     drop(stage.open(&gateway, ECHO).await.unwrap());
-    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await, 1, "it says what is left behind");
+    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 1, "it says what is left behind");
     assert!(timeout(Duration::from_millis(1), stranger.accept()).await.is_err(), "the stranger was called");
 }
 
@@ -126,7 +126,7 @@ async fn stopping_is_bounded_whatever_becomes_of_the_deletions() {
         let started = Instant::now();
         let left = tunnel.supervisor.finish().await;
         // All that can be said is which deletions were answered; it is no reason to stay.
-        assert_eq!(left, 3, "{action:?}");
+        assert_eq!(left.sessions, 3, "{action:?}");
         assert!(started.elapsed() < Duration::from_millis(10_500), "{action:?}: {:?}", started.elapsed());
         drop(locals);
     };
@@ -147,7 +147,7 @@ async fn stopping_cuts_off_a_gateway_that_takes_nothing_and_deletes_its_session(
     // Until nobody takes any more.
     while timeout(Duration::from_millis(700), local.write_all(&bytes)).await.is_ok() {}
     let started = Instant::now();
-    assert_eq!(tunnel.supervisor.finish().await, 0);
+    assert_eq!(tunnel.supervisor.finish().await, bastion::gateway::Remains::default());
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     stage.settled(2).await;
 }
@@ -161,7 +161,7 @@ async fn a_program_that_reads_too_late_sees_a_reset_and_no_early_end() {
     let local = tunnel.connect().await;
     stage.until("a WebSocket", |c| c.streams == 1).await;
     // The local program does not read, and the tunnel is stopped over it.
-    assert_eq!(tunnel.supervisor.finish().await, 0);
+    assert_eq!(tunnel.supervisor.finish().await, bastion::gateway::Remains::default());
     let (seen, end) = timeout(PATIENCE, drain(local)).await.unwrap();
     assert!(seen.len() < bytes.len() && seen == bytes[..seen.len()], "{} bytes", seen.len());
     assert_eq!(end, End::Reset, "half of it must not look like all of it");

@@ -177,13 +177,13 @@ async fn an_exchange_once_sent_is_awaited_and_its_session_deleted() {
     cancelled(&stage, &gateway).await;
     stage.settled(1).await;
     assert!(stage.entries(EntryKind::Upgrade).is_empty());
-    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await, 0);
+    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 0);
     assert_eq!(gateway.sessions(), (1, 1));
     // Even at the exit: what is under way is waited for.
     let stage = Stage::faulty(vec![fault(FaultPhase::Token, A::Delay(delay))]).await;
     let gateway = stage.gateway().await;
     cancelled(&stage, &gateway).await;
-    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await, 0);
+    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 0);
     stage.settled(1).await;
 }
 
@@ -279,13 +279,17 @@ async fn exchanges_that_nobody_waits_for_count_as_set_ups() {
         // Local programs that give up at once.
         drop(timeout(Duration::from_millis(30), stage.open(&gateway, ECHO)).await);
     }
-    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await, 0);
+    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 0);
     let mut asked: Vec<_> = stage.entries(EntryKind::Token).into_iter().map(|entry| entry.time).collect();
     asked.sort();
     assert!(asked.len() >= 2, "{asked:?}");
     for three in asked.windows(3) {
         // The third is asked for only when the first is answered.
         let apart = three[2].duration_since(three[0]).unwrap();
-        assert!(apart >= taking, "three exchanges in flight, {} in all: {apart:?}", asked.len());
+        assert!(
+            apart + Duration::from_millis(10) >= taking,
+            "three exchanges in flight, {} in all: {apart:?}",
+            asked.len()
+        );
     }
 }

@@ -141,7 +141,7 @@ async fn a_proxy_that_wants_credentials_is_told_so_and_shows_none() {
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    bastion::ui::chain(error)
+    bastion::model::chain(error)
 }
 
 #[tokio::test]

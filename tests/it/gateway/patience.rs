@@ -36,7 +36,7 @@ async fn an_exchange_without_an_answer_is_given_up_after_30_s() {
     };
     let ((error, ended), started) = tokio::join!(probe, stop_at(&stage, EntryKind::Token));
     assert_eq!(rounded(ended.duration_since(started)), 30);
-    assert!(bastion::ui::chain(&error).contains("no answer within 30 s"), "{error:?}");
+    assert!(bastion::model::chain(&error).contains("no answer within 30 s"), "{error:?}");
     assert_eq!((error.code(), error.disposition()), ("gateway-unreachable", Disposition::Retry));
 }
 
@@ -48,7 +48,7 @@ async fn an_upgrade_without_an_answer_is_given_up_after_20_s_and_its_session_del
     let ((error, ended), started) = tokio::join!(open, stop_at(&stage, EntryKind::Upgrade));
     tokio::time::resume();
     assert_eq!(rounded(ended.duration_since(started)), 20);
-    assert!(bastion::ui::chain(&error).contains("did not answer within 20 s"), "{error:?}");
+    assert!(bastion::model::chain(&error).contains("did not answer within 20 s"), "{error:?}");
     assert_eq!((error.code(), error.disposition()), ("gateway-unreachable", Disposition::Retry));
     stage.settled(1).await;
 }

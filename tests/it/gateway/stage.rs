@@ -169,7 +169,7 @@ impl Stage {
         let desired = desired(endpoint, HTTP, Duration::from_secs(5));
         let supervisor = Supervisor::start(&desired, &self.surroundings(), &sender);
         let event = timeout(PATIENCE, events.recv()).await.expect("an event in time").unwrap();
-        assert_eq!(supervisor.finish().await, 0);
+        assert_eq!(supervisor.finish().await, bastion::gateway::Remains::default());
         event.state
     }
 
@@ -240,7 +240,11 @@ impl Running {
 
     /// Stops it; every session is deleted.
     pub(super) async fn stop(self) {
-        assert_eq!(self.supervisor.finish().await, 0, "sessions left behind");
+        assert_eq!(
+            self.supervisor.finish().await,
+            bastion::gateway::Remains::default(),
+            "sessions left behind"
+        );
     }
 }
 
