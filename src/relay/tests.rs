@@ -138,6 +138,37 @@ async fn after_the_local_fin_the_answer_still_comes_and_silence_ends_it() {
     assert_eq!(read_all(program).await, (30, Ok(())));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_replacement_has_all_of_the_grace() {
+    let Stage { mut program, mut relay, mut remote, says, mut heard, .. } = stage().await;
+    program.write_all(b"question").await.unwrap();
+    program.shutdown().await.unwrap();
+    let first = async {
+        assert_eq!(heard.recv().await.unwrap(), "question");
+        tokio::time::sleep(S * 20).await;
+        let broken = Break { unsent: Some(b"question".to_vec()), ..Break::new("test", "no stream") };
+        says.send(Received::Broken(broken)).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let outcome =
+        tokio::select! { outcome = relay.run(&mut remote, None) => outcome, () = first => unreachable!() };
+    let Outcome::Broken(broken) = outcome else { panic!("{outcome:?}") };
+    // The next stream is there only when the first one would have had its time.
+    tokio::time::sleep(S * 12).await;
+    let second = async {
+        assert_eq!(heard.recv().await.unwrap(), "question");
+        tokio::time::sleep(S * 29).await;
+        says.send(data(10)).await.unwrap();
+        says.send(Received::End { clean: true }).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let again = relay.run(&mut remote, broken.unsent);
+    let outcome = tokio::select! { outcome = again => outcome, () = second => unreachable!() };
+    assert!(matches!(outcome, Outcome::RemoteEnd { clean: true }), "{outcome:?}");
+    relay.finish(&outcome).await;
+    assert_eq!(read_all(program).await, (10, Ok(())));
+}
+
 #[tokio::test]
 async fn nobody_waits_for_a_program_that_is_gone() {
     let Stage { mut program, mut relay, mut remote, says: _says, mut heard, .. } = stage().await;

@@ -257,6 +257,11 @@ impl Running {
         self.process.terminate();
     }
 
+    #[cfg(unix)]
+    pub(crate) fn hang_up(&self) {
+        self.process.hang_up();
+    }
+
     pub(crate) fn kill(&mut self) {
         self.process.kill();
     }

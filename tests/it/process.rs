@@ -75,6 +75,12 @@ impl Process {
         self.signal(rustix::process::Signal::TERM);
     }
 
+    /// As a terminal does that is closed.
+    #[cfg(unix)]
+    pub(crate) fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
     #[cfg(unix)]
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();

@@ -110,6 +110,49 @@ async fn sigterm_stops_and_is_no_failure() {
 }
 
 #[tokio::test]
+async fn a_terminal_that_is_closed_stops_it_as_sigterm_does() {
+    let (env, _server, up) = room().await;
+    let streams = live(&up).await;
+    up.hang_up();
+    stopping(&up).await;
+    drop(streams);
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 0, "{said}");
+    check_end(&env, &said);
+}
+
+/// Stops it while the exchange that proves the tunnel is under way, and is answered only after so long.
+async fn stopped_in_an_exchange(answered_after: &str) -> (TestEnv, String) {
+    let env = TestEnv::new();
+    let server = Server::echo().await;
+    env.forward("echo", 7, server.address, &format!("setup_delay = \"{answered_after}\""));
+    let up = env.up(&["-vv"]);
+    // The gateway is named, and asked at once.
+    env.wait_requests("ARM's answer", |all| all.iter().any(|r| r["kind"] == "arm").then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    up.interrupt();
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 130, "{said}");
+    check_no_token(&said);
+    (env, said)
+}
+
+#[tokio::test]
+async fn an_exchange_that_is_answered_in_time_leaves_nothing_behind() {
+    let (env, said) = stopped_in_an_exchange("4s").await;
+    assert!(said.contains("Stopped; every session is deleted"), "{said}");
+    assert_eq!(env.check_sessions().opened, 1);
+}
+
+#[tokio::test]
+async fn an_exchange_that_is_not_answered_is_no_session_that_is_deleted() {
+    let (_env, said) = stopped_in_an_exchange("20s").await;
+    assert!(!said.contains("every session is deleted"), "{said}");
+    let told = |line: &str| line.contains('1') && line.contains("request") && line.contains("session");
+    assert!(said.lines().any(told), "{said}");
+}
+
+#[tokio::test]
 async fn an_interrupt_before_anything_is_ready_ends_as_well() {
     let env = TestEnv::new();
     let server = Server::echo().await;

@@ -183,6 +183,73 @@ async fn a_gateway_that_stops_answering_is_noticed_and_a_quiet_one_is_not() {
     drop(gateway);
 }
 
+/// Answers one ping: from now on the link's silence means something.
+async fn answered(stream: &mut GatewayStream<DuplexStream>, gateway: &mut DuplexStream) {
+    let answering = async {
+        assert_eq!(frame(gateway).await.0, 9);
+        gateway.write_all(&[0x8a, 0]).await.unwrap();
+        tokio::time::sleep(S / 1000).await;
+    };
+    tokio::select! { what = recv(stream) => panic!("{what:?}"), () = answering => {} }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_stopped_asks_before_it_believes_a_link_dead() {
+    for (keepalive, stopped) in [(S / 2, S * 5), (S * 30, S * 120)] {
+        let (mut stream, mut gateway) = open(keepalive).await;
+        answered(&mut stream, &mut gateway).await;
+        // Nobody polls: SIGSTOP, or a laptop that sleeps.
+        tokio::time::sleep(stopped).await;
+        let answering = async {
+            loop {
+                let (opcode, payload) = frame(&mut gateway).await;
+                assert_eq!(opcode, 9);
+                gateway.write_all(&[0x8a, u8::try_from(payload.len()).unwrap()]).await.unwrap();
+                gateway.write_all(&payload).await.unwrap();
+            }
+        };
+        let quiet = timeout(keepalive * 20, poll_fn(|cx| stream.poll_recv(cx)));
+        tokio::select! {
+            quiet = quiet => assert!(quiet.is_err(), "after {stopped:?}: {quiet:?}"),
+            () = answering => unreachable!(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_could_not_be_sent_is_no_ping_without_an_answer() {
+    let (ours, mut gateway) = duplex(16 * 1024);
+    let mut stream = GatewayStream::new(ours, Vec::new(), S * 30, None).await;
+    answered(&mut stream, &mut gateway).await;
+    // The target stops reading: the gateway takes nothing, and has nothing to say.
+    for _ in 0..2 {
+        stream.send(Bytes::from(vec![7; 60_000])).unwrap();
+    }
+    let stuck = poll_fn(|cx| {
+        drop(stream.poll_ready(cx));
+        stream.poll_recv(cx)
+    });
+    let stuck = timeout(S * 600, stuck).await;
+    assert!(stuck.is_err(), "{stuck:?}");
+    let reading = async {
+        let mut all = Vec::new();
+        while all.len() < 120_000 {
+            match frame(&mut gateway).await {
+                (2, payload) => all.extend(payload),
+                (9, _) => gateway.write_all(&[0x8a, 0]).await.unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+        all
+    };
+    let going_on = poll_fn(|cx| {
+        drop(stream.poll_flush(cx));
+        stream.poll_recv(cx)
+    });
+    let all = tokio::select! { what = going_on => panic!("{what:?}"), all = reading => all };
+    assert_eq!(all, vec![7; 120_000]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn our_goodbye_is_close_1000_and_bounded() {
     let (mut stream, mut gateway) = open(Duration::ZERO).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bastion::emulator::EntryKind;
-use bastion::gateway::{Destination, GatewayError};
+use bastion::gateway::{Destination, Gateway, GatewayError};
 use bastion::model::{Blocked, Disposition};
 use bastion::model::{Endpoint, FaultAction as A, FaultPhase};
 use tokio::io::AsyncWriteExt as _;
@@ -152,14 +152,29 @@ async fn a_redirect_is_not_followed_and_nobody_else_hears_of_it() {
     assert!(timeout(Duration::from_millis(1), stranger.accept()).await.is_err(), "the stranger was called");
 }
 
+/// Opens a stream, and drops that while the token exchange is under way.
+async fn cancelled(stage: &Stage, gateway: &Gateway) {
+    let before = stage.tokens.asked().len();
+    let under_way = async {
+        // With the access token in hand the exchange begins, in the same breath.
+        while stage.tokens.asked().len() == before {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    tokio::select! {
+        opened = stage.open(gateway, ECHO) => panic!("{opened:?}"),
+        () = under_way => {}
+    }
+}
+
 #[tokio::test]
 async fn an_exchange_once_sent_is_awaited_and_its_session_deleted() {
     // At the seam: the future is dropped while the answer is under way.
-    let delay = Duration::from_millis(700);
+    let delay = Duration::from_secs(1);
     let stage = Stage::faulty(vec![fault(FaultPhase::Token, A::Delay(delay))]).await;
     let gateway = stage.gateway().await;
-    let dropped = timeout(Duration::from_millis(200), stage.open(&gateway, ECHO)).await;
-    assert!(dropped.is_err());
+    cancelled(&stage, &gateway).await;
     stage.settled(1).await;
     assert!(stage.entries(EntryKind::Upgrade).is_empty());
     assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 0);
@@ -167,7 +182,7 @@ async fn an_exchange_once_sent_is_awaited_and_its_session_deleted() {
     // Even at the exit: what is under way is waited for.
     let stage = Stage::faulty(vec![fault(FaultPhase::Token, A::Delay(delay))]).await;
     let gateway = stage.gateway().await;
-    drop(timeout(Duration::from_millis(200), stage.open(&gateway, ECHO)).await);
+    cancelled(&stage, &gateway).await;
     assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 0);
     stage.settled(1).await;
 }
@@ -240,7 +255,7 @@ async fn a_burst_of_connections_is_no_burst_of_exchanges() {
     emulation.setup_delay = Duration::from_millis(150);
     let stage = Stage::new(emulation).await;
     let host = stage.read().await.unwrap().gateway;
-    let gateway = bastion::gateway::Gateway::new(host, stage.network.clone(), 2).unwrap();
+    let gateway = Gateway::new(host, stage.network.clone(), 2).unwrap();
     let started = Instant::now();
     let (destination, options) = (destination(HTTP), options());
     let one = || gateway.probe(&destination, &*stage.tokens, &options);
@@ -250,4 +265,31 @@ async fn a_burst_of_connections_is_no_burst_of_exchanges() {
     }
     assert!(started.elapsed() >= Duration::from_millis(450), "two at a time: {:?}", started.elapsed());
     stage.settled(6).await;
+}
+
+#[tokio::test]
+async fn exchanges_that_nobody_waits_for_count_as_set_ups() {
+    let taking = Duration::from_secs(1);
+    let mut emulation = emulation(None, vec![]);
+    emulation.setup_delay = taking;
+    let stage = Stage::new(emulation).await;
+    let host = stage.read().await.unwrap().gateway;
+    let gateway = Gateway::new(host, stage.network.clone(), 2).unwrap();
+    for _ in 0..20 {
+        // Local programs that give up at once.
+        drop(timeout(Duration::from_millis(30), stage.open(&gateway, ECHO)).await);
+    }
+    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await.sessions, 0);
+    let mut asked: Vec<_> = stage.entries(EntryKind::Token).into_iter().map(|entry| entry.time).collect();
+    asked.sort();
+    assert!(asked.len() >= 2, "{asked:?}");
+    for three in asked.windows(3) {
+        // The third is asked for only when the first is answered.
+        let apart = three[2].duration_since(three[0]).unwrap();
+        assert!(
+            apart + Duration::from_millis(10) >= taking,
+            "three exchanges in flight, {} in all: {apart:?}",
+            asked.len()
+        );
+    }
 }

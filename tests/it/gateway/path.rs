@@ -6,23 +6,32 @@ use std::sync::{Arc, Mutex};
 use bastion::emulator::{Emulator, EntryKind};
 use bastion::net::{Proxy, Trust};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
-use super::stage::{ECHO, Stage, close, emulation, reason, recv, send, target};
+use super::stage::{ECHO, Stage, close, emulation, reason, recv, send};
 use bastion::model::Endpoint;
 
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// A proxy that speaks CONNECT and nothing else, wants these credentials, and writes down the heads it gets.
-async fn proxy(credentials: &'static str) -> (u16, tokio::task::JoinSet<()>, Asked) {
+async fn proxy(credentials: &'static str) -> (u16, JoinSet<()>, Asked) {
+    proxy_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), credentials)
+}
+
+fn proxy_on(listener: TcpListener, credentials: &'static str) -> (u16, JoinSet<()>, Asked) {
     let asked: Asked = Arc::default();
     let heads = Arc::clone(&asked);
-    let (address, tasks) = target(move |stream| {
-        let heads = Arc::clone(&heads);
-        async move { connect(stream, credentials, heads).await.unwrap_or_default() }
-    })
-    .await;
-    (address.port(), tasks, asked)
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let heads = Arc::clone(&heads);
+            connections.spawn(async move { connect(stream, credentials, heads).await.unwrap_or_default() });
+        }
+    });
+    (port, tasks, asked)
 }
 
 async fn connect(stream: TcpStream, credentials: &str, heads: Asked) -> std::io::Result<()> {
@@ -81,6 +90,21 @@ async fn rest_and_websocket_go_through_the_proxy_with_credentials() {
     assert!(heads.iter().all(|head| head.contains(GOOD)));
     // Nothing of ours is said to the proxy in the clear.
     assert!(heads.iter().all(|head| !head.contains("webtunnel") && !head.contains("aztoken")));
+}
+
+#[tokio::test]
+async fn a_proxy_may_have_an_ipv6_address() {
+    // Not every machine has one.
+    let Ok(listener) = TcpListener::bind("[::1]:0").await else { return };
+    let (port, _proxy, asked) = proxy_on(listener, GOOD);
+    let rules = Proxy::new(&format!("http://user:secret@[::1]:{port}"), "").unwrap();
+    let stage = Stage::through(emulation(None, vec![]), Some(rules)).await;
+    let gateway = stage.gateway().await;
+    let mut stream = stage.open(&gateway, ECHO).await.unwrap();
+    close(&mut stream).await;
+    drop(stream);
+    stage.settled(1).await;
+    assert_eq!(asked.lock().unwrap().len(), 3, "ARM, the token exchange, the WebSocket");
 }
 
 #[tokio::test]

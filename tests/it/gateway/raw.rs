@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bastion::gateway::Gateway;
+use bastion::gateway::{Gateway, OpenOptions};
 use bastion::model::{GatewayHost, PortRule};
 use bastion::net::{Network, Trust};
 use bastion::relay::{Counts, Relay};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
@@ -17,12 +19,27 @@ use tokio_rustls::{TlsAcceptor, rustls};
 
 use super::stage::{PATIENCE, Stream, Tokens, destination, options, pattern, send};
 
+/// A grant; what nobody asked for is no reason to refuse it.
+const GRANT: &str =
+    r#"{"authToken":"AA","websocketToken":"BB","nodeId":"10.0.0.1","new":{"x":[1]},"username":null}"#;
+
+/// What goes for a stream unless it is about pings.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A client of a gateway that this test plays.
+struct Played {
+    gateway: Gateway,
+    sockets: mpsc::Receiver<TlsStream<TcpStream>>,
+    deletions: Arc<AtomicUsize>,
+    tasks: JoinSet<()>,
+}
+
 /// The gateway's end of a WebSocket.
-struct Frames(TlsStream<TcpStream>);
+pub(super) struct Frames(TlsStream<TcpStream>);
 
 impl Frames {
     /// Sends a frame of less than 64 KiB.
-    async fn send(&mut self, first: u8, payload: &[u8]) {
+    pub(super) async fn send(&mut self, first: u8, payload: &[u8]) {
         let mut frame = vec![first, 126];
         frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
         frame.extend(payload);
@@ -31,7 +48,7 @@ impl Frames {
     }
 
     /// The next frame: its first byte, its mask, and what it holds.
-    async fn next(&mut self) -> (u8, [u8; 4], Vec<u8>) {
+    pub(super) async fn next(&mut self) -> (u8, [u8; 4], Vec<u8>) {
         let first = self.0.read_u8().await.unwrap();
         let second = self.0.read_u8().await.unwrap();
         assert!(second & 0x80 != 0, "a frame of a client's is masked");
@@ -51,8 +68,8 @@ impl Frames {
     }
 }
 
-/// Opens a stream of the client's to a gateway that this test plays.
-async fn opened() -> (Stream, Frames, JoinSet<()>) {
+/// A gateway that grants this to whoever asks.
+async fn played(grant: &'static str) -> Played {
     let signed = rcgen::generate_simple_self_signed(["gateway.localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -65,15 +82,17 @@ async fn opened() -> (Stream, Frames, JoinSet<()>) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("gateway.localhost:{}", listener.local_addr().unwrap().port());
-    let (sockets, mut opened) = tokio::sync::mpsc::channel(1);
+    let (sender, sockets) = mpsc::channel(1);
+    let deletions = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&deletions);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((tcp, _)) = listener.accept().await {
-            let (acceptor, sockets) = (acceptor.clone(), sockets.clone());
+            let (acceptor, sockets, count) = (acceptor.clone(), sender.clone(), Arc::clone(&count));
             connections.spawn(async move {
                 let tls = acceptor.accept(tcp).await.unwrap();
-                if let Some(socket) = serve(tls).await {
+                if let Some(socket) = serve(tls, grant, &count).await {
                     sockets.send(socket).await.unwrap();
                 }
             });
@@ -83,13 +102,23 @@ async fn opened() -> (Stream, Frames, JoinSet<()>) {
     let network = Network::new(&trust, None, "bastion-test").unwrap();
     let host = GatewayHost::parse(&host, PortRule::Allowed).unwrap();
     let gateway = Gateway::new(host, network, 1).unwrap();
-    let tokens = Tokens::of(&["a.b.c"]);
-    let stream = gateway.open(&destination(22), &tokens, &options()).await.unwrap();
-    (stream, Frames(opened.recv().await.unwrap()), tasks)
+    Played { gateway, sockets, deletions, tasks }
+}
+
+/// Opens a stream of the client's to a gateway that this test plays.
+pub(super) async fn opened(keepalive: Duration) -> (Stream, Frames, JoinSet<()>) {
+    let mut played = played(GRANT).await;
+    let (tokens, options) = (Tokens::of(&["a.b.c"]), OpenOptions { keepalive, ..options() });
+    let stream = played.gateway.open(&destination(22), &tokens, &options).await.unwrap();
+    (stream, Frames(played.sockets.recv().await.unwrap()), played.tasks)
 }
 
 /// Answers requests until one becomes a WebSocket.
-async fn serve(mut tls: TlsStream<TcpStream>) -> Option<TlsStream<TcpStream>> {
+async fn serve(
+    mut tls: TlsStream<TcpStream>,
+    grant: &str,
+    deletions: &AtomicUsize,
+) -> Option<TlsStream<TcpStream>> {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -103,10 +132,9 @@ async fn serve(mut tls: TlsStream<TcpStream>) -> Option<TlsStream<TcpStream>> {
         let mut body = vec![0; header("content-length").map_or(0, |n| n.parse().unwrap())];
         tls.read_exact(&mut body).await.ok()?;
         let answer = if head.starts_with("POST") {
-            // What nobody asked for is no reason to refuse it.
-            let session = r#"{"authToken":"AA","websocketToken":"BB","nodeId":"10.0.0.1","new":{"x":[1]},"username":null}"#;
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{session}", session.len())
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{grant}", grant.len())
         } else if head.starts_with("DELETE") {
+            deletions.fetch_add(1, Ordering::Relaxed);
             "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
         } else {
             let key = header("sec-websocket-key").unwrap();
@@ -125,7 +153,7 @@ async fn serve(mut tls: TlsStream<TcpStream>) -> Option<TlsStream<TcpStream>> {
 
 #[tokio::test]
 async fn frames_are_whole_and_every_mask_is_a_new_one() {
-    let (mut stream, mut gateway, _tasks) = opened().await;
+    let (mut stream, mut gateway, _tasks) = opened(KEEPALIVE).await;
     let bytes = pattern(400_000);
     let sending = async {
         for piece in bytes.chunks(50_000) {
@@ -163,9 +191,9 @@ async fn narrow() -> (TcpStream, TcpStream) {
 
 #[tokio::test]
 async fn a_ping_is_answered_while_the_local_program_does_not_read() {
-    // Within what is read ahead, at once; beyond it, with the next sip.
-    for (kib, limit) in [(128, Duration::from_millis(900)), (384, Duration::from_secs(3))] {
-        let (mut stream, mut gateway, _tasks) = opened().await;
+    // Within what is read ahead, at once, and not only with the next sip; beyond it, with that one.
+    for (kib, limit) in [(128, Duration::from_millis(1800)), (384, Duration::from_secs(8))] {
+        let (mut stream, mut gateway, _tasks) = opened(KEEPALIVE).await;
         let (mut program, accepted) = narrow().await;
         let mut relay = Relay::new(accepted, Arc::new(Counts::default()));
         let bytes = pattern(kib * 1024);
@@ -187,5 +215,25 @@ async fn a_ping_is_answered_while_the_local_program_does_not_read() {
             outcome = relay.run(&mut stream, None) => panic!("{outcome:?}"),
             played = timeout(PATIENCE, play) => played.unwrap(),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_grant_that_names_its_session_is_deleted_though_nothing_can_be_done_with_it() {
+    for grant in [
+        r#"{"authToken":"AA","websocketToken":"","nodeId":"10.0.0.1"}"#,
+        r#"{"authToken":"AA","nodeId":"10.0.0.1"}"#,
+    ] {
+        let played = played(grant).await;
+        let opened = played.gateway.open(&destination(22), &Tokens::of(&["a.b.c"]), &options()).await;
+        let error = opened.err().unwrap();
+        assert_eq!(error.code(), "gateway-answer", "{grant}");
+        let asked = async {
+            while played.deletions.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(PATIENCE / 2, asked).await.is_ok(), "a session is left behind: {grant}");
+        assert_eq!(played.deletions.load(Ordering::Relaxed), 1, "{grant}");
     }
 }

@@ -361,3 +361,19 @@ pub(super) async fn send<R: ByteStream>(remote: &mut R, bytes: &[u8]) {
 pub(super) async fn close<R: ByteStream>(remote: &mut R) {
     timeout(PATIENCE, poll_fn(|cx| remote.poll_close(cx, Closing::Done))).await.unwrap();
 }
+
+/// Makes the clock go so many times as fast as it does, as long as this is polled. Unlike a clock that is stopped, it
+/// does not run away while bytes are under way in the kernel.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock that is hurried has to be waited for by another one"
+)]
+pub(super) async fn hurry(times: u32) {
+    const TICK: Duration = Duration::from_millis(1);
+    tokio::time::pause();
+    loop {
+        // A blocking task holds the stopped clock still.
+        tokio::task::spawn_blocking(|| std::thread::sleep(TICK)).await.unwrap();
+        tokio::time::advance(TICK * times).await;
+    }
+}
