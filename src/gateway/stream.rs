@@ -30,7 +30,7 @@ const REPLY: Duration = Duration::from_secs(2);
 /// How long it may take for that, if it is known to answer; if not, see [`FAREWELL`].
 const TAKING: Duration = Duration::from_secs(300);
 /// How long the answer to a ping behind the last bytes is waited for on a link that never answered one.
-const UNKNOWN: Duration = Duration::from_secs(10);
+const UNKNOWN: Duration = Duration::from_secs(30);
 /// What that ping carries, so that its answer is told from others.
 const LAST: &[u8] = b"end";
 

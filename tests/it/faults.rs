@@ -40,7 +40,10 @@ log = "requests.jsonl"
 /// What a local program saw of the echo of these bytes: how many came back, and whether the end was one.
 async fn echo(address: std::net::SocketAddr, bytes: &[u8]) -> (usize, &'static str) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
+    if stream.write_all(bytes).await.is_err() {
+        // It was reset before it could say anything.
+        return (0, "reset");
+    }
     let mut back = Vec::new();
     let end = match timeout(PATIENCE, stream.read_to_end(&mut back)).await.expect("an end in time") {
         Ok(_) => "end",

@@ -40,7 +40,8 @@ pub(crate) const UNFINISHED: Law = Law {
 
 const PURE_PLACES: [&str; 5] = ["model", "config", "backoff", "gateway/wire", "gateway/boundary"];
 const WIRE_PLACES: [&str; 4] = ["config/raw", "gateway/wire", "azure", "emulator"];
-const SPAWN_PLACES: [&str; 5] = ["supervisor", "relay", "gateway/ledger", "emulator", "cli/up"];
+const SPAWN_PLACES: [&str; 6] =
+    ["supervisor", "relay", "gateway/ledger", "emulator", "cli/up", "ui/terminal"];
 const LONGEST: usize = 400;
 
 /// Words and paths that no pure room contains. A path's last part may go on (`Tcp` is also `TcpStream`).
