@@ -8,6 +8,7 @@ use bastion::carrier::{ByteStream as _, Received};
 use bastion::emulator::EntryKind;
 use bastion::model::{Fault, FaultAction as A, FaultPhase, Frames};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout};
 
 use super::stage::{
@@ -288,7 +289,10 @@ async fn a_slow_reader_outlives_the_gateways_patience() {
     let (address, _target, _) = fountain().await;
     let stage = Stage::new(emulation(Some(address), vec![])).await;
     let tunnel = stage.tunnel(OWN).await;
-    let mut local = tunnel.connect().await;
+    // Its buffer in the kernel stays small, whatever the system makes of others.
+    let local = TcpSocket::new_v4().unwrap();
+    local.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut local = local.connect(tunnel.address).await.unwrap();
     tokio::time::sleep(Duration::from_secs(26)).await;
     let mut some = vec![0; 16 * MIB];
     timeout(PATIENCE, local.read_exact(&mut some)).await.unwrap().unwrap();

@@ -84,7 +84,12 @@ async fn an_upload_is_over_when_the_target_has_it_and_not_when_the_kernel_does()
         assert!(matches!(outcome, Outcome::LocalEnd), "{outcome:?}");
         tokio::join!(relay.finish(&outcome), relay::close(&mut stream, Closing::Done));
     };
-    let all = async { tokio::join!(upload(program, &bytes), slowly(&mut gateway, rate), relaying) };
+    // By then the link has answered a ping, and what it does not answer means something.
+    let uploading = async {
+        sleep(KEEPALIVE + Duration::from_secs(1)).await;
+        upload(program, &bytes).await
+    };
+    let all = async { tokio::join!(uploading, slowly(&mut gateway, rate), relaying) };
     let ((end, ended), seen, ()) = tokio::select! {
         all = timeout(PATIENCE * 60, all) => all.expect("an end"),
         () = hurry(20) => unreachable!(),
