@@ -57,9 +57,7 @@ impl Azure {
                 Ok(Self { surroundings: surroundings(&endpoint, proxy, &settings.ca_files)?, emulator: None })
             }
             None => {
-                printer.say(
-                    "Azure is emulated in this process: no account, no cost, no bytes beyond this machine",
-                );
+                printer.say("Azure is emulated in this process: no account, no cost");
                 let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
                 let emulator = Emulator::start(emulation, anywhere)
                     .await

@@ -93,6 +93,10 @@ fn write_endpoint(path: &Path, endpoint: &EmulatorEndpoint) -> Result<(), Failur
         Failure::new(ExitStatus::Failed, what)
             .hint("`--endpoint FILE` names another one; an old one may be removed")
     };
+    // Left by an emulator that was killed.
+    if path.symlink_metadata().is_ok_and(|old| old.is_file()) && files::is_ours(path) {
+        std::fs::remove_file(path).map_err(failed)?;
+    }
     let mut file = files::create_private(path).map_err(failed)?;
     file.write_all(text.to_string().as_bytes()).map_err(failed)
 }
@@ -106,7 +110,7 @@ pub(super) fn read_endpoint(path: &Path) -> Result<EmulatorEndpoint, Failure> {
     if path.exists() && !files::is_ours(path) {
         return Err(failed("it belongs to another user, who would see what your programs send"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = files::read_text(path, 64 * 1024).map_err(|error| {
         let gone = error.kind() == std::io::ErrorKind::NotFound;
         failed(&if gone {
             "there is no such file; has the emulator ended?".to_owned()

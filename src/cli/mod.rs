@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::model::chain;
-use crate::ui::{Color, Printer};
+use crate::ui::{Color, Printer, flush};
 
 mod azure;
 mod emulator;
@@ -162,10 +162,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
     };
     let printer = Printer::new(cli.global.color, cli.global.quiet);
     settings::log(cli.global.verbose, cli.global.quiet, printer.colors());
-    run(cli, printer).unwrap_or_else(|failure| {
+    let status = run(cli, printer).unwrap_or_else(|failure| {
         printer.error(&failure.what, failure.hint.as_deref());
         failure.status
-    })
+    });
+    flush();
+    status
 }
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
@@ -174,6 +176,9 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     refuse("--profile", !profile.is_empty())?;
     refuse("--format", format.is_some())?;
     let settings = Settings::from_environment(file);
+    if let Some(name) = settings.later {
+        refuse(name, true)?;
+    }
     crate::sys::limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

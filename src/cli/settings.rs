@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::ui::LogWriter;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -10,6 +11,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub(super) struct Settings {
     /// `--file`.
     pub(super) file: Option<PathBuf>,
+    /// A variable that is set and not supported yet.
+    pub(super) later: Option<&'static str>,
     /// `BASTION_EMULATOR`: the file in which a running emulator wrote how to reach it.
     pub(super) emulator: Option<PathBuf>,
     /// The home directory, where the search for a workspace stops.
@@ -29,8 +32,11 @@ impl Settings {
         let text = |names: &[&str]| {
             names.iter().find_map(|name| set(name)).and_then(|value| value.into_string().ok())
         };
+        // Settings that are promised and not built are refused where they are used, never ignored.
+        let later = ["BASTION_ENV", "BASTION_PROFILE"].into_iter().find(|name| set(name).is_some());
         Self {
             file,
+            later,
             emulator: set("BASTION_EMULATOR").map(PathBuf::from),
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
             proxy: text(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
@@ -53,7 +59,7 @@ pub(super) fn log(verbose: u8, quiet: bool, colors: bool) {
         (false, _) => LevelFilter::DEBUG,
     };
     let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colors);
+        tracing_subscriber::fmt::layer().with_writer(|| LogWriter).with_target(false).with_ansi(colors);
     let ours = Targets::new().with_target("bastion", level);
     // A second start in one process keeps the first log.
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());

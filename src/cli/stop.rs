@@ -34,15 +34,23 @@ pub(super) async fn stop(
             _ = signals.next() => {}
         }
     }
-    tell(supervisor.finish().await, printer);
+    let clean = tokio::select! {
+        left = supervisor.finish() => tell(left, printer),
+        // Whoever insists does not want to wait for Azure either.
+        _ = signals.next() => {
+            printer.warn("stopped at once: sessions that were still being deleted may stay in Azure until it ends them");
+            false
+        }
+    };
     match why {
+        StopSignal::Terminate if !clean => ExitStatus::Failed,
         StopSignal::Interrupt => ExitStatus::Interrupted,
         StopSignal::Terminate => ExitStatus::Done,
     }
 }
 
-/// Says what is left behind in Azure.
-pub(super) fn tell(left: Remains, printer: Printer) {
+/// Says what is left behind in Azure. Whether that is nothing.
+pub(super) fn tell(left: Remains, printer: Printer) -> bool {
     if left.sessions > 0 {
         let number = left.sessions;
         printer.warn(&format!(
@@ -55,7 +63,9 @@ pub(super) fn tell(left: Remains, printer: Printer) {
             "{number} requests for a session were not answered in time; what Azure still grants, it ends by itself"
         ));
     }
-    if left == Remains::default() {
+    let clean = left == Remains::default();
+    if clean {
         printer.say("Stopped; every session is deleted");
     }
+    clean
 }

@@ -60,16 +60,13 @@ pub(super) async fn run(
     let azure = Azure::emulated(std::mem::take(&mut desired.emulation), settings, printer).await?;
     let (events, mut happening) = mpsc::channel(64);
     let supervisor = Supervisor::start(&desired, &azure.surroundings, &events);
-    let mut waiting: BTreeSet<&Name> = desired.tunnels.keys().collect();
+    let mut progress = Progress { all: desired.tunnels.len(), ..Progress::default() };
     let why = loop {
         tokio::select! {
             why = signals.next() => break why,
             Some(event) = happening.recv() => {
                 show(&desired, &event, printer);
-                let ready = matches!(event.state, State::Ready { .. });
-                if ready && waiting.remove(&event.tunnel) && waiting.is_empty() {
-                    printer.say("Everything is ready; Ctrl-C stops it");
-                }
+                progress.note(&event, printer);
             }
         }
     };
@@ -102,6 +99,41 @@ fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
             .hint("add one: `[tunnels]` with `web = \"8080 -> TARGET:80\"`"));
     }
     Ok(())
+}
+
+/// How far the start has come, to say so once when nothing more is to be expected of it.
+#[derive(Default)]
+struct Progress {
+    all: usize,
+    ready: BTreeSet<Name>,
+    blocked: BTreeSet<Name>,
+    told: usize,
+}
+
+impl Progress {
+    fn note(&mut self, event: &Event, printer: Printer) {
+        match event.state {
+            State::Ready { .. } => {
+                self.blocked.remove(&event.tunnel);
+                self.ready.insert(event.tunnel.clone());
+            }
+            State::Blocked { .. } => {
+                self.ready.remove(&event.tunnel);
+                self.blocked.insert(event.tunnel.clone());
+            }
+            State::Connecting { .. } => {}
+        }
+        let (ready, blocked) = (self.ready.len(), self.blocked.len());
+        if ready + blocked < self.all || self.told == ready + 1 {
+            return;
+        }
+        self.told = ready + 1;
+        match blocked {
+            0 => printer.say("Everything is ready; Ctrl-C stops it"),
+            _ => printer
+                .say(&format!("{ready} of {} tunnels are ready, {blocked} blocked; Ctrl-C stops", self.all)),
+        }
+    }
 }
 
 fn show(desired: &Desired, event: &Event, printer: Printer) {

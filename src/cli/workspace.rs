@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
-use super::{ExitStatus, Failure};
+use super::{ExitStatus, Failure, refuse};
 use crate::config::{self, Source};
 use crate::model::{Desired, printable};
 use crate::sys::files;
@@ -18,7 +18,9 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
         Some(path) => path.clone(),
         None => find(settings.home.as_deref())?,
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+    let text =
+        files::read_text(&path, config::MAX_BYTES as u64).map_err(|error| unreadable(&path, &error))?;
+    refuse_layers(&path)?;
     let directory = std::path::absolute(&path)
         .ok()
         .and_then(|path| path.parent().map(Path::to_owned))
@@ -40,9 +42,31 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
         ));
     };
     if let Some(log) = &mut desired.emulation.log {
-        *log = directory.join(&log);
+        *log = below(&directory, log)?;
     }
     Ok(desired)
+}
+
+/// A file below the workspace's directory: a link on the way must not lead out of it.
+fn below(directory: &Path, file: &Path) -> Result<PathBuf, Failure> {
+    let path = directory.join(file);
+    let inside = match (path.parent().map(Path::canonicalize), directory.canonicalize()) {
+        (Some(Ok(parent)), Ok(directory)) => parent.starts_with(directory),
+        _ => false,
+    };
+    if inside {
+        return Ok(path);
+    }
+    let what = format!("`log` of `[emulator]`: {} is not in a directory below the workspace", shown(file));
+    Err(Failure::new(ExitStatus::Usage, what)
+        .hint("name a file in an existing directory beside bastion.toml"))
+}
+
+/// Layers over the file are promised and not built: refused, never ignored.
+fn refuse_layers(path: &Path) -> Result<(), Failure> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let local = path.with_file_name(format!("{stem}.local.toml"));
+    refuse(&shown(&local), local.symlink_metadata().is_ok())
 }
 
 /// Walks up from the current directory. Stops at the home directory and at the border of the file system, and does

@@ -67,7 +67,11 @@ impl Cause {
             kind = source.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
             deepest = source;
         }
-        Self { text: deepest.to_string(), kind }
+        let text = match kind {
+            Some(io::ErrorKind::UnexpectedEof) => "it hung up without answering".to_owned(),
+            _ => deepest.to_string(),
+        };
+        Self { text, kind }
     }
 }
 

@@ -9,6 +9,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
+use crate::sys::files;
+
+/// The longest file of authorities; the system's own has a quarter of that.
+const MAX_FILE: u64 = 4 << 20;
+
 /// Which certificate authorities are believed. There is no way to believe everyone.
 #[derive(Clone, Debug)]
 pub enum Trust {
@@ -76,7 +81,8 @@ impl Trust {
 fn read(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let mut all = Vec::new();
     for path in files {
-        let text = std::fs::read(path).map_err(|source| TrustError::Read { path: path.clone(), source })?;
+        let text =
+            files::read(path, MAX_FILE).map_err(|source| TrustError::Read { path: path.clone(), source })?;
         all.extend(certificates(&text, &path.display().to_string())?);
     }
     Ok(all)

@@ -127,8 +127,7 @@ impl Link {
         {
             return Ok(Arc::clone(resolved));
         }
-        let token = self.surroundings.tokens.token(false).await.map_err(RouteError::Token)?;
-        let host = self.surroundings.arm.bastion(&self.bastion.id, &token).await.map_err(RouteError::Arm)?;
+        let host = self.ask().await?;
         let gateway = match slot.take() {
             Some(old) if old.host.gateway == host.gateway => Arc::clone(&old.gateway),
             _ => self.gateway(&host)?,
@@ -136,6 +135,19 @@ impl Link {
         let resolved = Arc::new(Resolved { host, gateway, read: Instant::now() });
         *slot = Some(Arc::clone(&resolved));
         Ok(resolved)
+    }
+
+    /// Asks ARM, with one more try under a fresh token when the first is not believed.
+    async fn ask(&self) -> Result<BastionHost, RouteError> {
+        let Surroundings { arm, tokens, .. } = &self.surroundings;
+        let token = tokens.token(false).await.map_err(RouteError::Token)?;
+        match arm.bastion(&self.bastion.id, &token).await {
+            Err(ArmError::Refused { status: 401, .. }) => {
+                let token = tokens.token(true).await.map_err(RouteError::Token)?;
+                arm.bastion(&self.bastion.id, &token).await.map_err(RouteError::Arm)
+            }
+            answer => answer.map_err(RouteError::Arm),
+        }
     }
 
     fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {

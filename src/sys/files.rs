@@ -1,7 +1,7 @@
 //! Whose a file is, and files that only their owner can read.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 /// Whether a file or directory belongs to this user or to root. What cannot be looked at is nobody's.
@@ -32,6 +32,35 @@ pub fn same_file_system(one: &Path, other: &Path) -> bool {
     one.components().next() == other.components().next()
 }
 
+/// Reads a plain file of at most `most` bytes, links followed.
+///
+/// # Errors
+/// When it is something else (a device, a pipe) or longer, or cannot be read.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Asked before it is opened: opening a pipe waits for its other end.
+    let metadata = path.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The same for a text.
+///
+/// # Errors
+/// Also when it is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(read(path, most)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// Makes a new file that only this user can read and write.
 ///
 /// # Errors
@@ -54,7 +83,22 @@ pub fn append_private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.append(true).create(true);
     private(&mut options);
-    options.open(path)
+    let file = options.open(path)?;
+    close_to_others(&file)?;
+    Ok(file)
+}
+
+/// One that existed may have been open to others.
+#[cfg(unix)]
+fn close_to_others(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+}
+
+/// The user's own directories are closed to others there.
+#[cfg(windows)]
+fn close_to_others(_file: &File) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
+mod terminal;
+
+pub use terminal::{LogWriter, flush};
+
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
@@ -101,16 +105,15 @@ impl Printer {
     }
 }
 
-/// Nobody can be told that standard error is gone.
 fn talk(line: &str) {
-    let written = writeln!(anstream::stderr().lock(), "{line}");
-    drop(written);
+    terminal::write(format!("{line}\n").into_bytes());
 }
 
 /// A duration as people say it.
 pub fn seconds(duration: Duration) -> String {
     match duration.as_secs_f64() {
-        short if short < 10.0 => format!("{short:.1} s"),
+        // Nothing is tried again in no time at all.
+        short if short < 10.0 => format!("{:.1} s", short.max(0.1)),
         long => format!("{long:.0} s"),
     }
 }

@@ -14,7 +14,7 @@ pub(crate) const SERDE: Law = Law {
 };
 
 pub(crate) const SPAWN: Law = Law {
-    rule: "tasks are spawned only in supervisor, relay, gateway/ledger.rs, emulator and cli/up.rs",
+    rule: "tasks are spawned only in supervisor, relay, gateway/ledger.rs, emulator, cli/up.rs and ui/terminal.rs",
     reason: "every task belongs to a set that its room owns and awaits: nothing outlives its owner, and no session is forgotten",
 };
 

@@ -15,7 +15,7 @@ async fn one_tunnel_until_its_time_is_up() {
     insta::assert_snapshot!(told.replace(port, "PORT"), @r#"
     exit 0
     ----- err
-    Azure is emulated in this process: no account, no cost, no bytes beyond this machine
+    Azure is emulated in this process: no account, no cost
     Tunnel is ready, connect on port PORT
     Ctrl + C to close
     Stopped; every session is deleted
@@ -48,7 +48,7 @@ async fn a_port_that_is_taken() {
     insta::assert_snapshot!(told.replace(&port, "PORT"), @r#"
     exit 5
     ----- err
-    Azure is emulated in this process: no account, no cost, no bytes beyond this machine
+    Azure is emulated in this process: no account, no cost
     error: listening on 127.0.0.1:PORT: another program listens there [port-taken]
     hint: stop that program, or choose another local port (0 takes any free one)
     "#);
@@ -89,7 +89,7 @@ async fn up_from_start_to_stop() {
     let told = up.stop().await;
     insta::with_settings!({filters => vec![(r"(127\.0\.0\.1|\[::1\]):\d+", "$1:PORT")]}, {
         insta::assert_snapshot!(told, @r#"
-        Azure is emulated in this process: no account, no cost, no bytes beyond this machine
+        Azure is emulated in this process: no account, no cost
         ready    page         127.0.0.1:PORT, [::1]:PORT -> web:80 through hub
         Everything is ready; Ctrl-C stops it
         Stopped; every session is deleted
