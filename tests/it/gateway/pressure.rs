@@ -147,7 +147,7 @@ async fn a_slow_target_gets_every_byte_and_then_an_end() {
 /// Sends all of it as fast as it is taken, and then goes on listening.
 async fn pour(stream: &mut Stream, bytes: &[u8]) {
     let mut pieces = bytes.chunks(16 * 1024);
-    std::future::poll_fn(|cx| {
+    std::future::poll_fn(|cx| -> Poll<()> {
         while let Poll::Ready(ready) = stream.poll_ready(cx) {
             ready.unwrap();
             let Some(piece) = pieces.next() else { break };
@@ -161,7 +161,7 @@ async fn pour(stream: &mut Stream, bytes: &[u8]) {
             Poll::Pending => Poll::Pending,
         }
     })
-    .await
+    .await;
 }
 
 #[tokio::test]
