@@ -68,12 +68,15 @@ async fn an_emulator_of_its_own_serves_up_and_tunnel() {
     let port: u16 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
     echoes(([127, 0, 0, 1], port).into()).await;
     let said = format!("{}\n{}", tunnel.stop().await, env.finish(up).await);
-    let (said, sessions) =
-        (format!("{said}\n{}", emulator.into_running().stop().await), env.check_sessions());
+    let said = format!("{said}\n{}", emulator.into_running().stop().await);
+    let sessions = env.check_sessions();
     check_no_token(&said);
     assert!(!said.contains(&token));
-    #[cfg(unix)]
-    assert!(said.contains(&format!("Sessions: {0} opened, {0} deleted, 0 left", sessions.opened)), "{said}");
+    // Elsewhere it was killed, and had no last words.
+    if cfg!(unix) {
+        let counts = format!("Sessions: {0} opened, {0} deleted, 0 left", sessions.opened);
+        assert!(said.contains(&counts), "{said}");
+    }
 }
 
 #[tokio::test]

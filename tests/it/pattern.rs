@@ -1,6 +1,6 @@
 //! Bytes that are known by their position: a lost, doubled, swapped or foreign page shows, wherever it is.
 
-use std::io::Write as _;
+#[cfg(unix)]
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -37,7 +37,9 @@ pub(crate) fn bytes(at: u64, len: usize) -> Vec<u8> {
 }
 
 /// A file of `len` bytes.
+#[cfg(unix)]
 pub(crate) fn write(path: &Path, len: u64) {
+    use std::io::Write as _;
     let mut file = std::fs::File::create(path).unwrap();
     let mut at = 0;
     while at < len {

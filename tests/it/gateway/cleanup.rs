@@ -102,13 +102,13 @@ async fn stopping_deletes_all_sessions_at_once() {
     let stage = Stage::faulty(vec![]).await;
     let tunnel = stage.tunnel(ECHO).await;
     let locals = live(&tunnel, 12).await;
-    // Each deletion takes its time; twelve in a row would take too much.
+    // Each deletion takes its time; twelve in a row would take twelve seconds.
     for _ in 0..12 {
         stage.emulator.inject(fault(FaultPhase::Delete, A::Delay(Duration::from_secs(1))));
     }
     let started = Instant::now();
     tunnel.stop().await;
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     stage.settled(13).await;
     for local in locals {
         assert_eq!(timeout(PATIENCE, drain(local)).await.unwrap(), (vec![], End::Reset));
@@ -127,7 +127,7 @@ async fn stopping_is_bounded_whatever_becomes_of_the_deletions() {
         let left = tunnel.supervisor.finish().await;
         // All that can be said is which deletions were answered; it is no reason to stay.
         assert_eq!(left.sessions, 3, "{action:?}");
-        assert!(started.elapsed() < Duration::from_millis(10_500), "{action:?}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(13), "{action:?}: {:?}", started.elapsed());
         drop(locals);
     };
     tokio::join!(stops(A::Silence), stops(A::Delay(Duration::from_secs(30))), stops(A::Status(500)));
@@ -148,7 +148,8 @@ async fn stopping_cuts_off_a_gateway_that_takes_nothing_and_deletes_its_session(
     while timeout(Duration::from_millis(700), local.write_all(&bytes)).await.is_ok() {}
     let started = Instant::now();
     assert_eq!(tunnel.supervisor.finish().await, bastion::gateway::Remains::default());
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    // Waiting for it to take what it owes would take more.
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
     stage.settled(2).await;
 }
 
