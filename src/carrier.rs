@@ -31,9 +31,9 @@ pub trait ByteStream: Send {
     /// When the stream is broken for sending.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>>;
 
-    /// Whether the other end has taken everything that was sent, as far as that can be known. Bounded in time where it
-    /// cannot; [`poll_recv`](Self::poll_recv) is polled beside it.
-    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Ready when the other end has taken everything that was sent: with `true` when it said so, with `false` when it
+    /// was given its time and may never say so. [`poll_recv`](Self::poll_recv) is polled beside it.
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
 
     /// Ends the stream from our side. The rest is the stream's own business and bounded in time.
     fn poll_close(&mut self, cx: &mut Context<'_>, why: Closing) -> Poll<()>;

@@ -332,7 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
         Pin::new(&mut self.socket).poll_flush(cx).map_err(|error| self.send_break(error))
     }
 
-    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if matches!(self.taken, Taken::Unknown) {
             // A break shows itself where bytes are received.
             let ready = ready!(Pin::new(&mut self.socket).poll_ready(cx)).is_ok();
@@ -344,8 +344,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
         drop(ready!(Pin::new(&mut self.socket).poll_flush(cx)));
         match &mut self.taken {
             Taken::Asked(_) if self.keepalive.answers() => Poll::Pending,
-            Taken::Asked(limit) => limit.as_mut().poll(cx),
-            Taken::All | Taken::Unknown => Poll::Ready(()),
+            Taken::Asked(limit) => limit.as_mut().poll(cx).map(|()| false),
+            Taken::Unknown => Poll::Ready(false),
+            Taken::All => Poll::Ready(true),
         }
     }
 

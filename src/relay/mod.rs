@@ -90,6 +90,8 @@ pub struct Relay {
     sip: Option<Pin<Box<Sleep>>>,
     /// After the local side's end: how long the remote may still be silent.
     grace: Option<Pin<Box<Sleep>>>,
+    /// The remote has said that it took everything: from then on its silence counts.
+    settled: bool,
 }
 
 enum Step {
@@ -114,6 +116,7 @@ impl Relay {
             send_broken: None,
             sip: None,
             grace: None,
+            settled: false,
         }
     }
 
@@ -127,7 +130,8 @@ impl Relay {
     ///
     /// May be called again with another stream after a break that gave back what was unsent.
     pub async fn run<R: ByteStream>(&mut self, remote: &mut R, unsent: Option<Vec<u8>>) -> Outcome {
-        (self.send_broken, self.grace, self.sip, self.ahead) = (None, None, None, AHEAD);
+        (self.send_broken, self.grace, self.settled) = (None, None, false);
+        (self.sip, self.ahead) = (None, AHEAD);
         if let Some(unsent) = unsent {
             let ready = poll_fn(|cx| remote.poll_ready(cx)).await;
             if let Err(broken) = ready.and_then(|()| remote.send(unsent.into())) {
@@ -293,7 +297,9 @@ impl Relay {
     /// After the local side's end: whether the remote has been silent for long enough.
     fn poll_grace<R: ByteStream>(&mut self, cx: &mut Context<'_>, remote: &mut R) -> Poll<()> {
         // An answer can only be expected to what has arrived.
-        ready!(remote.poll_settled(cx));
+        if ready!(remote.poll_settled(cx)) && !std::mem::replace(&mut self.settled, true) {
+            self.grace = None;
+        }
         loop {
             let grace = self.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(GRACE)));
             ready!(grace.as_mut().poll(cx));

@@ -39,8 +39,8 @@ impl ByteStream for Scripted {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_settled(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
+    fn poll_settled(&mut self, _: &mut Context<'_>) -> Poll<bool> {
+        Poll::Ready(true)
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>, why: Closing) -> Poll<()> {
