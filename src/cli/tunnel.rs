@@ -130,7 +130,10 @@ fn declare(arguments: &Arguments) -> Result<Desired, Failure> {
         "Microsoft.Network/bastionHosts",
         &arguments.name,
     )
-    .map_err(|error| wrong("--name, --resource-group, --subscription", &error))?;
+    .map_err(|_not_an_id| {
+        let what = "they are made of letters, digits, `-`, `_`, `.`, `(` and `)`";
+        wrong("--name, --resource-group, --subscription", &what)
+    })?;
     let endpoint = match (&arguments.target_resource_id, arguments.target_ip_address) {
         (Some(id), _) => {
             Endpoint::Resource(ResourceId::parse(id).map_err(|error| wrong("--target-resource-id", &error))?)
