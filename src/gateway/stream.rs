@@ -23,11 +23,11 @@ use super::wire::{MAX_KEPT, MAX_MESSAGE};
 use crate::carrier::{Break, ByteStream, Closing, Received};
 use crate::model::printable;
 
-/// How long sending what is left and saying goodbye may take.
+/// How long the gateway may take to answer a close frame when it never answered anything.
 const FAREWELL: Duration = Duration::from_secs(30);
 /// How long the gateway may take to answer a close frame once it has taken all that stands before it.
 const REPLY: Duration = Duration::from_secs(2);
-/// How long it may take for that, if it is known to answer; if not, see [`FAREWELL`].
+/// How long it may take for that, if it is known to answer; and how long sending what is left may take.
 const TAKING: Duration = Duration::from_secs(300);
 /// How long the answer to a ping behind the last bytes is waited for on a link that never answered one.
 const UNKNOWN: Duration = Duration::from_secs(30);
@@ -261,15 +261,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
         loop {
             match self.closing {
                 CloseStep::Open | CloseStep::Closed => return Poll::Ready(()),
-                CloseStep::Flushing => {
-                    if ready!(Pin::new(&mut self.socket).poll_flush(cx)).is_err() {
-                        self.closing = CloseStep::Closed;
-                    } else {
+                CloseStep::Flushing => match Pin::new(&mut self.socket).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {
                         self.closing = CloseStep::Replying;
                         let limit = if self.abandoned { REPLY } else { self.reply_limit() };
                         self.timer.as_mut().reset(Instant::now() + limit);
                     }
-                }
+                    Poll::Ready(Err(_)) => self.closing = CloseStep::Closed,
+                    // A gateway that is kept from sending may not read either: what it has is taken, and nobody wants it.
+                    Poll::Pending => match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                        Some(Ok(Message::Close(_))) | None => self.closing = CloseStep::ShuttingDown,
+                        Some(Ok(_)) => {}
+                        Some(Err(_)) => self.closing = CloseStep::Closed,
+                    },
+                },
                 CloseStep::Replying => match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                     Some(Ok(Message::Close(_))) | None => self.closing = CloseStep::ShuttingDown,
                     Some(Ok(Message::Pong(payload))) if payload.as_ref() == LAST => {
@@ -355,7 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for GatewayStream<S> {
             // What an abandoned stream still holds is owed to nobody, and its session waits to be deleted.
             self.abandoned = why == Closing::Abandoned;
             let (code, limit) = match why {
-                Closing::Done => (CloseCode::Normal, FAREWELL),
+                Closing::Done => (CloseCode::Normal, TAKING),
                 // Not 1000, nor 1001, which a gateway may take for an orderly end.
                 Closing::Abandoned => (CloseCode::Error, REPLY),
             };
