@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::azure::{Arm, Cloud, FixedToken};
+use crate::azure::{Arm, Cloud};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
 use crate::model::{Emulation, EmulatorEndpoint, PortRule};
@@ -30,15 +30,15 @@ pub(super) struct Azure {
     emulator: Option<Emulator>,
 }
 
-/// The emulator's token, whatever is asked for: it has no other.
-struct EmulatorToken(FixedToken);
+/// The credential that needs no sign-in: the emulator has one token, which no other service believes.
+struct EmulatorToken(SecretString);
 
 impl AccessTokens for EmulatorToken {
     fn token(
         &self,
         _fresh: bool,
     ) -> Pin<Box<dyn Future<Output = Result<SecretString, TokenError>> + Send + '_>> {
-        Box::pin(std::future::ready(Ok(self.0.token())))
+        Box::pin(std::future::ready(Ok(self.0.clone())))
     }
 }
 
@@ -90,7 +90,7 @@ fn surroundings(
     let cloud =
         Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
     let arm = Arm::new(cloud, network.http().map_err(|error| failed(&error))?);
-    let tokens = Arc::new(EmulatorToken(FixedToken::new(endpoint.token.clone().into())));
+    let tokens = Arc::new(EmulatorToken(endpoint.token.clone().into()));
     Ok(Surroundings { arm, tokens, network })
 }
 

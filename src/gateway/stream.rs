@@ -218,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatewayStream<S> {
                 Due::Dead => {
                     return Poll::Ready(Break::new(
                         "gateway-silent",
-                        "the gateway has stopped answering: three pings in a row",
+                        "the gateway has stopped answering pings, which it did before",
                     ));
                 }
                 Due::Ping => match self.poll_ping(cx) {
