@@ -33,7 +33,7 @@ const AHEAD_MESSAGES: usize = 1024;
 /// of the sender's, which may have 4 MiB). Pings that stand behind data are answered by it, too …
 const SIP: (usize, Duration) = (256 * 1024, Duration::from_secs(2));
 /// … up to this much; then the gateway is left to its own limits.
-const AHEAD_AT_MOST: usize = 2 << 20;
+const AHEAD_AT_MOST: usize = 4 << 20;
 /// After the local side has finished sending, how long the remote may be silent before we end.
 const GRACE: Duration = Duration::from_secs(30);
 
