@@ -1,6 +1,6 @@
 //! `bastion tunnel`: one tunnel without a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure, stop};
 use crate::gateway::Remains;
 use crate::model::{
-    Bastion, BastionTraits, Cloud, Desired, Emulation, Endpoint, Listen, Machine, Name, NameError, Port,
-    ResourceId, Service, Target, Tunnel,
+    Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
+    Machine, Name, NameError, Port, ResourceId, Service, Target, Tunnel,
 };
 use crate::supervisor::{Event, Reason, State, Supervisor};
 use crate::sys::signal::{StopSignal, StopSignals};
@@ -151,7 +151,10 @@ fn declare(arguments: &Arguments) -> Result<Desired, Failure> {
     Ok(Desired {
         workspace: tunnel.clone(),
         cloud: Cloud::Emulator,
-        bastions: BTreeMap::from([(via.clone(), Bastion { id: bastion.clone(), max_setups: 32 })]),
+        bastions: BTreeMap::from([(
+            via.clone(),
+            Bastion { id: bastion.clone(), identity: Identity::default(), limits: Limits::default() },
+        )]),
         targets: BTreeMap::from([(target.clone(), Target { bastion: via, endpoint: endpoint.clone() })]),
         tunnels: BTreeMap::from([(
             tunnel,
@@ -159,8 +162,9 @@ fn declare(arguments: &Arguments) -> Result<Desired, Failure> {
                 listen: Listen::Localhost(arguments.port),
                 target,
                 port: arguments.resource_port,
-                connect_timeout: Duration::from_secs(20),
-                keepalive: Duration::from_secs(30),
+                profiles: BTreeSet::new(),
+                env: BTreeMap::new(),
+                behaviour: Behaviour::default(),
             },
         )]),
         emulation: emulation(bastion, endpoint),

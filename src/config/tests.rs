@@ -1,14 +1,14 @@
 //! What valid files lower to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
 use crate::model::{
-    Bastion, BastionTraits, Cloud, Emulation, Endpoint, Fault, FaultAction, FaultPhase, Frames, Listen,
-    Machine, Name, Port, ResourceId, Service, Sku, Target, Tunnel,
+    Bastion, BastionTraits, Behaviour, Cloud, Emulation, Endpoint, Fault, FaultAction, FaultPhase, Frames,
+    Identity, Limits, Listen, Machine, Name, Port, ResourceId, Service, Sku, Target, Tunnel,
 };
 
 const EMULATED: &str = "[azure]\ncloud = \"emulator\"\n";
@@ -45,7 +45,10 @@ fn one_tunnel_lowers_to_all_its_defaults() {
     let expected = Desired {
         workspace: name("my-shop"),
         cloud: Cloud::Emulator,
-        bastions: BTreeMap::from([(name("hub"), Bastion { id: bastion.clone(), max_setups: 32 })]),
+        bastions: BTreeMap::from([(
+            name("hub"),
+            Bastion { id: bastion.clone(), identity: Identity::default(), limits: Limits::default() },
+        )]),
         targets: BTreeMap::from([(name("web"), Target { bastion: name("hub"), endpoint: machine.clone() })]),
         tunnels: BTreeMap::from([(
             name("web"),
@@ -53,8 +56,9 @@ fn one_tunnel_lowers_to_all_its_defaults() {
                 listen: Listen::Localhost(8080),
                 target: name("web"),
                 port: port(80),
-                connect_timeout: Duration::from_secs(20),
-                keepalive: Duration::from_secs(30),
+                profiles: BTreeSet::new(),
+                env: BTreeMap::new(),
+                behaviour: Behaviour::default(),
             },
         )]),
         emulation: Emulation {
@@ -229,10 +233,16 @@ fn defaults_reach_tunnels_that_do_not_say_otherwise() {
     ));
     let a = &desired.tunnels[&name("a")];
     assert_eq!(a.listen, Listen::Address(Ipv6Addr::LOCALHOST.into(), 8080));
-    assert_eq!((a.connect_timeout, a.keepalive), (Duration::from_secs(5400), Duration::ZERO));
+    assert_eq!(
+        (a.behaviour.connect_timeout, a.behaviour.keepalive),
+        (Duration::from_secs(5400), Duration::ZERO)
+    );
     let web = &desired.tunnels[&name("web")];
     assert_eq!(web.target, name("web"), "the tunnel's own name");
-    assert_eq!((web.connect_timeout, web.keepalive), (Duration::from_millis(500), Duration::from_secs(300)));
+    assert_eq!(
+        (web.behaviour.connect_timeout, web.behaviour.keepalive),
+        (Duration::from_millis(500), Duration::from_secs(300))
+    );
 }
 
 #[test]

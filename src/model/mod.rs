@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 
+mod actual;
 mod desired;
 mod disposition;
 mod emulation;
@@ -14,7 +15,11 @@ mod host;
 mod resource_id;
 mod text;
 
-pub use desired::{Bastion, Cloud, Desired, Endpoint, Listen, Target, Tunnel};
+pub use actual::{BastionStatus, Reason, State, Status, TunnelEvent, TunnelStatus, Wait};
+pub use desired::{
+    Bastion, Behaviour, Cloud, CredentialKind, Desired, Endpoint, Identity, Limits, Listen, OnOutage, Probe,
+    Target, Tunnel, overlap,
+};
 pub use disposition::{Blocked, Disposition};
 pub use emulation::{
     BastionTraits, Emulation, EmulatorEndpoint, Fault, FaultAction, FaultPhase, Frames, Machine, Service, Sku,

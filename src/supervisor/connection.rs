@@ -45,7 +45,7 @@ impl Connection {
         let mut relay = Relay::new(local, Arc::clone(&counts));
         let mut unsent = None;
         let mut replacements = 0;
-        let deadline = Instant::now() + self.tunnel.declared.connect_timeout;
+        let deadline = Instant::now() + self.tunnel.declared.behaviour.connect_timeout;
         loop {
             let mut remote = match self.open(relay.local(), deadline).await {
                 Ok(remote) => remote,
@@ -117,7 +117,7 @@ impl Connection {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => error,
                 Err(_elapsed) => {
-                    return Err(last.unwrap_or(RouteError::Slow(tunnel.declared.connect_timeout)));
+                    return Err(last.unwrap_or(RouteError::Slow(tunnel.declared.behaviour.connect_timeout)));
                 }
             };
             if error.is_blocked() {

@@ -152,7 +152,7 @@ impl Link {
 
     fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {
         let network = self.surroundings.network.clone();
-        let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.max_setups)
+        let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.limits.setups)
             .map_err(RouteError::Client)?;
         let gateway = Arc::new(gateway);
         self.gateways.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gateway));

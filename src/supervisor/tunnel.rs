@@ -167,7 +167,7 @@ impl Tunnel {
     pub(super) fn open_options(&self) -> OpenOptions {
         OpenOptions {
             user_agent: format!("bastion/{} (tunnel {})", env!("CARGO_PKG_VERSION"), self.name),
-            keepalive: self.declared.keepalive,
+            keepalive: self.declared.behaviour.keepalive,
         }
     }
 

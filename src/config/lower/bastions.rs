@@ -8,7 +8,7 @@ use crate::config::codes;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::Bastion as RawBastion;
 use crate::config::reader::Entry;
-use crate::model::{Bastion, Name, ResourceId};
+use crate::model::{Bastion, Identity, Limits, Name, ResourceId};
 
 const KIND: ResourceKind = ("Microsoft.Network/bastionHosts", "a bastion");
 
@@ -32,7 +32,8 @@ pub(super) fn lower(
         let max_setups =
             whole(raw.max_setups.as_ref(), "max_setups", 1..=MOST_SETUPS, found).unwrap_or(MAX_SETUPS);
         if let (Some(name), Some(id)) = (name, id) {
-            bastions.insert(name, Bastion { id, max_setups });
+            let limits = Limits { setups: max_setups, ..Limits::default() };
+            bastions.insert(name, Bastion { id, identity: Identity::default(), limits });
         }
     }
     bastions

@@ -1,6 +1,6 @@
 //! `[tunnels]`: the short form, the long form, and the addresses they own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::raw::{File, LongTunnel, Times, Tunnel as RawTunnel};
 use crate::config::reader::{Entry, Scalar, Text};
-use crate::model::{Listen, Name, Port, Tunnel};
+use crate::model::{Behaviour, Listen, Name, Port, Tunnel};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -62,7 +62,9 @@ pub(super) fn lower(file: &File, found: &mut Found) -> BTreeMap<Name, Tunnel> {
         {
             let connect_timeout = parts.connect_timeout.unwrap_or(context.connect_timeout);
             let keepalive = parts.keepalive.unwrap_or(context.keepalive);
-            tunnels.insert(name, Tunnel { listen, target, port, connect_timeout, keepalive });
+            let behaviour = Behaviour { connect_timeout, keepalive, ..Behaviour::default() };
+            let (profiles, env) = (BTreeSet::new(), BTreeMap::new());
+            tunnels.insert(name, Tunnel { listen, target, port, profiles, env, behaviour });
         }
     }
     tunnels

@@ -1,7 +1,7 @@
 //! What every test of this room stands on: an emulator, the client's rooms set up against it, targets and local
 //! programs that do as they are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,8 +16,9 @@ use bastion::gateway::{
     AccessTokens, Destination, Gateway, GatewayError, GatewayStream, OpenOptions, TokenError,
 };
 use bastion::model::{
-    Bastion, BastionTraits, Cloud as CloudName, Desired, Disposition, Emulation, Endpoint, Fault,
-    FaultAction, FaultPhase, Listen, Machine, Name, Port, PortRule, ResourceId, Service, Target, Tunnel,
+    Bastion, BastionTraits, Behaviour, Cloud as CloudName, Desired, Disposition, Emulation, Endpoint, Fault,
+    FaultAction, FaultPhase, Identity, Limits, Listen, Machine, Name, Port, PortRule, ResourceId, Service,
+    Target, Tunnel,
 };
 use bastion::net::{Network, Proxy, Trust};
 use bastion::supervisor::{Event, Reason, State, Supervisor, Surroundings};
@@ -262,13 +263,17 @@ pub(super) fn desired(endpoint: Endpoint, to: u16, connect_timeout: Duration) ->
         listen: Listen::Localhost(0),
         target: name("target"),
         port: port(to),
-        connect_timeout,
-        keepalive: Duration::from_secs(30),
+        profiles: BTreeSet::new(),
+        env: BTreeMap::new(),
+        behaviour: Behaviour { connect_timeout, ..Behaviour::default() },
     };
     Desired {
         workspace: name("test"),
         cloud: CloudName::Emulator,
-        bastions: BTreeMap::from([(name("hub"), Bastion { id: bastion_id(), max_setups: 32 })]),
+        bastions: BTreeMap::from([(
+            name("hub"),
+            Bastion { id: bastion_id(), identity: Identity::default(), limits: Limits::default() },
+        )]),
         targets: BTreeMap::from([(name("target"), Target { bastion: name("hub"), endpoint })]),
         tunnels: BTreeMap::from([(name("one"), tunnel)]),
         emulation: Emulation::default(),
