@@ -8,15 +8,20 @@ use crate::tree::{Breach, Law};
 /// A room, and the rooms it may name. `main` is the binary; `lib.rs` may name none, it only declares them.
 const TABLE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["ui", "supervisor", "config", "emulator", "azure", "gateway", "net", "model", "sys"]),
-    ("supervisor", &["relay", "gateway", "azure", "net", "carrier", "backoff", "model", "sys"]),
+    ("cli", &["ui", "supervisor", "config", "plan", "emulator", "azure", "gateway", "net", "model", "sys"]),
+    (
+        "supervisor",
+        &["plan", "lifecycle", "relay", "gateway", "azure", "net", "carrier", "backoff", "model", "sys"],
+    ),
     ("relay", &["carrier", "sys"]),
     ("gateway", &["net", "carrier", "model", "sys"]),
     ("azure", &["net", "model", "sys"]),
     ("net", &["sys"]),
     ("emulator", &["model", "sys"]),
-    ("ui", &["config", "model"]),
+    ("ui", &["config", "plan", "model"]),
     ("config", &["model"]),
+    ("plan", &["model"]),
+    ("lifecycle", &["backoff", "model"]),
     ("carrier", &["model"]),
     ("model", &[]),
     ("backoff", &[]),
