@@ -126,7 +126,7 @@ impl Record {
         }
     }
 
-    /// It was found not to work. `wait` is asked only when this is news.
+    /// It was found not to work.
     pub(super) fn failed(&mut self, failure: Failure, now: Instant, dice: &mut dyn FnMut() -> f64) {
         let blocked = matches!(failure.disposition, Disposition::Blocked(_));
         match self.due {

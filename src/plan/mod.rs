@@ -11,7 +11,7 @@
 //! Add, Change          records only
 //! HandOver             an address that another tunnel is to own stays bound, only its owner changes
 //! Release              what stands in the way of a bind
-//! Bind                 needs the releases that free its addresses
+//! Bind                 fixed ports, then free ones; needs the releases that free its addresses
 //! Release              the rest; needs the bind of its tunnel
 //! Remove               needs all that its tunnel gave away
 //! ```

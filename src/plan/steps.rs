@@ -213,15 +213,19 @@ impl Draft {
         freed
     }
 
+    /// Free ports come last: the system may well give one that is named by another tunnel, if it is not bound yet.
     fn bind(&mut self, desired: &BTreeMap<Name, Spec>, moves: &Moves<'_>, freed: &Claims<usize>) {
-        for (tunnel, addresses) in &moves.bound {
-            let Some(spec) = desired.get(*tunnel) else { continue };
-            let mut needs: BTreeSet<usize> = self.added.get(*tunnel).copied().into_iter().collect();
+        let listens = moves
+            .bound
+            .iter()
+            .filter_map(|(tunnel, addresses)| Some((*tunnel, desired.get(*tunnel)?.listen, addresses)));
+        let (free, fixed): (Vec<_>, Vec<_>) = listens.partition(|(_, listen, _)| listen.port() == 0);
+        for (tunnel, listen, addresses) in fixed.into_iter().chain(free) {
+            let mut needs: BTreeSet<usize> = self.added.get(tunnel).copied().into_iter().collect();
             needs.extend(addresses.iter().flat_map(|address| freed.overlapping(address)));
-            let action =
-                Action::Bind { tunnel: (*tunnel).clone(), listen: spec.listen, addresses: addresses.clone() };
+            let action = Action::Bind { tunnel: tunnel.clone(), listen, addresses: addresses.clone() };
             let step = self.push(tunnel, action, needs.into_iter().collect());
-            self.bound.insert((*tunnel).clone(), step);
+            self.bound.insert(tunnel.clone(), step);
         }
     }
 

@@ -13,8 +13,11 @@ mod faults;
 mod gateway;
 #[cfg(test)]
 mod harness;
+mod lifecycle;
 #[cfg(test)]
 mod pattern;
+#[cfg(test)]
+mod plan;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
