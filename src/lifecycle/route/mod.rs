@@ -112,6 +112,8 @@ impl<K: Ord + Clone> Route<K> {
         }
         match &self.outage {
             Some(outage) => outage.flight.is_none().then_some(outage.at),
+            // A resolution is in flight; nothing else can be begun.
+            None if !self.known => None,
             None => self.paths.values().filter_map(|record| record.due.at()).min(),
         }
     }
