@@ -129,27 +129,27 @@ impl Record {
     /// It was found not to work.
     pub(super) fn failed(&mut self, failure: Failure, now: Instant, dice: &mut dyn FnMut() -> f64) {
         let blocked = matches!(failure.disposition, Disposition::Blocked(_));
-        match self.due {
+        if let Due::Backoff(armed) = self.due
+            && (!blocked || self.is_blocked())
+        {
             // Connections in flight fail in a row: one failure is enough.
-            Due::Backoff(armed) if !blocked || self.is_blocked() => self.wait_longer(armed, &failure, now),
-            // The try that is under way will tell.
-            _ if self.probing && !matches!(self.health, Health::Fine { .. }) => {
-                self.health = Health::Failed {
-                    reason: failure.reason,
-                    blocked: blocked || self.is_blocked(),
-                    retry: now,
-                };
-            }
-            _ => {
-                let retry = now + self.tries.failed(failure.disposition, dice());
-                self.health = Health::Failed { reason: failure.reason, blocked, retry };
-                self.due = Due::Backoff(retry);
-            }
+            return self.wait_longer(armed, failure.disposition, now);
+        }
+        let under_way = self.probing && !matches!(self.health, Health::Fine { .. });
+        if under_way {
+            // What is under way will tell; until then only the reason is news.
+            let blocked = blocked || self.is_blocked();
+            let retry = self.due.at().unwrap_or(now);
+            self.health = Health::Failed { reason: failure.reason, blocked, retry };
+        } else {
+            let retry = now + self.tries.failed(failure.disposition, dice());
+            self.health = Health::Failed { reason: failure.reason, blocked, retry };
+            self.due = Due::Backoff(retry);
         }
     }
 
-    fn wait_longer(&mut self, armed: Instant, failure: &Failure, now: Instant) {
-        if let Disposition::RetryAfter(least) = failure.disposition {
+    fn wait_longer(&mut self, armed: Instant, disposition: Disposition, now: Instant) {
+        if let Disposition::RetryAfter(least) = disposition {
             let until = armed.max(now + least);
             self.due = Due::Backoff(until);
             if let Health::Failed { retry, .. } = &mut self.health {

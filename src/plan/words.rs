@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use super::steps::Moves;
 use super::{Actual, Live, Spec};
@@ -160,37 +161,37 @@ fn differences(old: &Spec, new: &Spec) -> Vec<String> {
 
 fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
     let outage = |behaviour: &Behaviour| match behaviour.on_outage {
-        OnOutage::Hold => Word("hold"),
-        OnOutage::Refuse => Word("refuse"),
+        OnOutage::Hold => "hold",
+        OnOutage::Refuse => "refuse",
     };
     let probe = |behaviour: &Behaviour| match behaviour.probe {
-        Probe::None => Word("none"),
-        Probe::Session => Word("session"),
+        Probe::None => "none",
+        Probe::Session => "session",
     };
     [
-        value("connect_timeout", &old.connect_timeout, &new.connect_timeout),
-        value("keepalive", &old.keepalive, &new.keepalive),
-        value("drain", &old.drain, &new.drain),
+        value("connect_timeout", &Wait(old.connect_timeout), &Wait(new.connect_timeout)),
+        value("keepalive", &Wait(old.keepalive), &Wait(new.keepalive)),
+        value("drain", &Wait(old.drain), &Wait(new.drain)),
         value("on_outage", &outage(old), &outage(new)),
         value("max_connections", &old.max_connections, &new.max_connections),
         value("probe", &probe(old), &probe(new)),
-        value("backoff.initial", &old.backoff.0, &new.backoff.0),
-        value("backoff.max", &old.backoff.1, &new.backoff.1),
+        value("backoff.initial", &Wait(old.backoff.0), &Wait(new.backoff.0)),
+        value("backoff.max", &Wait(old.backoff.1), &Wait(new.backoff.1)),
     ]
     .into_iter()
     .flatten()
 }
 
-fn value<T: PartialEq + fmt::Debug>(key: &str, old: &T, new: &T) -> Option<String> {
-    (old != new).then(|| format!("{key} {new:?} instead of {old:?}"))
+fn value<T: PartialEq + fmt::Display>(key: &str, old: &T, new: &T) -> Option<String> {
+    (old != new).then(|| format!("{key} {new} instead of {old}"))
 }
 
-/// A word of the file, shown bare.
+/// A duration as a file would have it.
 #[derive(PartialEq)]
-struct Word(&'static str);
+struct Wait(Duration);
 
-impl fmt::Debug for Word {
+impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        if self.0.is_zero() { f.write_str("0s") } else { write!(f, "{:?}", self.0) }
     }
 }

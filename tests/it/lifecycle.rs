@@ -77,8 +77,8 @@ impl Watched {
         }
     }
 
-    fn step(&mut self, input: Input<u8>) {
-        self.note(&input);
+    fn step(&mut self, input: &Input<u8>) {
+        self.note(input);
         let mut seed = self.seed;
         let mut dice = || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -95,7 +95,7 @@ impl Watched {
                 }
             }
         }
-        self.check(&input);
+        self.check(input);
     }
 
     fn note(&mut self, input: &Input<u8>) {
@@ -157,12 +157,12 @@ impl Watched {
     fn let_it_work(&mut self) {
         for _ in 0..200 {
             if self.resolving {
-                self.step(Input::Resolved(Ok(())));
+                self.step(&Input::Resolved(Ok(())));
             } else if let Some(path) = self.probing.first().copied() {
-                self.step(Input::Probed { path, result: Ok(()) });
+                self.step(&Input::Probed { path, result: Ok(()) });
             } else if let Some(at) = self.route.timer() {
                 self.now = at;
-                self.step(Input::Timer);
+                self.step(&Input::Timer);
             } else {
                 return;
             }
@@ -180,7 +180,7 @@ proptest! {
         let mut watched = Watched::new(seed);
         for (pause, input) in events {
             watched.now += Duration::from_millis(pause);
-            watched.step(input);
+            watched.step(&input);
         }
         watched.let_it_work();
         for path in &watched.paths {
@@ -195,16 +195,16 @@ proptest! {
         let mut watched = Watched::new(seed);
         for (pause, input) in events {
             watched.now += Duration::from_millis(pause);
-            let asked = match &input {
-                Input::Resolved(_) => watched.resolving,
-                Input::Probed { path, .. } => watched.probing.contains(path),
-                _ => true,
+            let asked = if let Input::Probed { path, .. } = &input {
+                watched.probing.contains(path)
+            } else {
+                watched.resolving || !matches!(input, Input::Resolved(_))
             };
             if asked {
-                watched.step(input);
+                watched.step(&input);
             } else if let Some(at) = watched.route.timer() {
                 watched.now = at;
-                watched.step(Input::Timer);
+                watched.step(&Input::Timer);
             }
         }
         watched.let_it_work();

@@ -13,6 +13,7 @@ mod faults;
 mod gateway;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod pattern;

@@ -11,26 +11,31 @@ impl<K: Ord + Clone> Route<K> {
         self.resolving = false;
         let own = self.land(&Retry::Resolve);
         match result {
-            Ok(()) => {
-                let first = !std::mem::replace(&mut self.known, true);
-                match self.outage.as_ref().map(|outage| outage.seen) {
-                    // That the bastion has an address does not show that its gateway works.
-                    Some(Seen::Using) if own && self.any_probe() => self.try_with_probe(moment),
-                    Some(Seen::Using) if own => self.end_outage(None, moment),
-                    Some(Seen::Resolving) if own => {
-                        self.tries.worked();
-                        self.end_outage(None, moment);
-                    }
-                    None if first => self.open(moment),
-                    Some(_) | None => {}
-                }
-            }
-            // What works needs no Resource Manager: the question was asked before it worked again.
+            Ok(()) => self.named(own, moment),
+            // The question was asked before it worked again, and what works needs no Resource Manager.
             Err(_) if self.outage.is_none() && self.known => {}
             Err(failure) if own || self.outage.is_none() => {
-                self.bastion_failed(failure, Seen::Resolving, moment)
+                self.bastion_failed(failure, Seen::Resolving, moment);
             }
             Err(_) => {}
+        }
+    }
+
+    /// Resource Manager has named the gateway, perhaps as the route's `own` try.
+    fn named(&mut self, own: bool, moment: &mut Moment<'_, K>) {
+        let first = !std::mem::replace(&mut self.known, true);
+        match &self.outage {
+            None if first => self.open(moment),
+            Some(outage) if own => match outage.seen {
+                Seen::Resolving => {
+                    self.tries.worked();
+                    self.end_outage(None, moment);
+                }
+                // That the gateway has a name does not show that it works.
+                Seen::Using if self.any_probe() => self.try_with_probe(moment),
+                Seen::Using => self.end_outage(None, moment),
+            },
+            Some(_) | None => {}
         }
     }
 

@@ -74,7 +74,7 @@ fn any_desired() -> impl Strategy<Value = Desired> {
     vec((select(&NAMES[..]), any_spec()), 0..8).prop_map(settle)
 }
 
-fn edited(before: Desired) -> impl Strategy<Value = Desired> {
+fn edited(before: &Desired) -> impl Strategy<Value = Desired> + use<> {
     let all: Vec<(Name, Spec)> = before.clone().into_iter().collect();
     let count = all.len();
     let kept = subsequence(all.clone(), 0..=count);
@@ -116,7 +116,7 @@ fn any_machine() -> impl Strategy<Value = (Machine, Desired)> {
 
 /// A machine, and what it is to run next.
 fn any_case() -> impl Strategy<Value = (Machine, Desired)> {
-    any_machine().prop_flat_map(|(machine, last)| (Just(machine), edited(last)))
+    any_machine().prop_flat_map(|(machine, last)| (Just(machine), edited(&last)))
 }
 
 fn named(plan: &Plan) -> BTreeSet<Name> {
