@@ -103,6 +103,26 @@ fn the_path_of_the_one_try_goes() {
 }
 
 #[test]
+fn a_wait_of_its_own_outlasts_an_outage() {
+    let mut story = Story::ready(&["a", "b"]);
+    story.set_up("a", target(Disposition::RetryAfter(600 * S)));
+    story.set_up("b", bastion(Disposition::Retry));
+    assert_eq!(story.after(400 * MS), probes(&["b"]), "a is known not to answer");
+    assert_eq!(story.probed("b", Ok(())), []);
+    assert_eq!(story.timer(), Some(600 * S - 400 * MS), "as its target asked");
+}
+
+#[test]
+fn a_path_that_failed_before_is_the_one_try() {
+    let mut story = Story::ready(&["a"]);
+    story.set_up("a", target(Disposition::Retry));
+    story.set_up("a", bastion(Disposition::RetryAfter(20 * S)));
+    assert_eq!(story.after(20 * S), probes(&["a"]));
+    assert_eq!(story.probed("a", target(Disposition::Retry)), [], "it is not tried again at once");
+    story.degraded("a", 2, Some(800 * MS), "target");
+}
+
+#[test]
 fn a_path_goes_and_comes_back_while_it_is_probed() {
     let mut story = Story::begin(&["a", "b"], OPTIONS);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a", "b"]));
