@@ -11,6 +11,7 @@ use crate::ui::{Color, Printer, flush};
 
 mod azure;
 mod emulator;
+mod explain;
 mod settings;
 mod stop;
 mod tunnel;
@@ -95,6 +96,8 @@ enum Command {
     Tunnel(tunnel::Arguments),
     /// Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
     Emulator(emulator::Arguments),
+    /// Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
+    Explain(explain::Arguments),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -110,7 +113,6 @@ const NOT_YET: &[&str] = &[
     "config",
     "down",
     "env",
-    "explain",
     "export",
     "gc",
     "import",
@@ -139,7 +141,32 @@ const NOT_YET: &[&str] = &[
     "whoami",
 ];
 /// Commands that can be typed.
-const BUILT: &[&str] = &["up", "tunnel", "emulator", "help"];
+const BUILT: &[&str] = &["up", "tunnel", "emulator", "explain", "help"];
+
+/// For whom data is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl std::str::FromStr for Format {
+    type Err = Failure;
+
+    fn from_str(word: &str) -> Result<Self, Failure> {
+        match word {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => {
+                let what = format!("`--format` is `text` or `json`, not `{}`", other.escape_debug());
+                Err(Failure::new(ExitStatus::Usage, what))
+            }
+        }
+    }
+}
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -174,7 +201,13 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     let Global { file, env, profile, format, verbose: _, quiet: _, color: _ } = cli.global;
     refuse("--env", env.is_some())?;
     refuse("--profile", !profile.is_empty())?;
-    refuse("--format", format.is_some())?;
+    let format = match (&cli.command, format) {
+        (Command::Explain(_), Some(format)) => format.parse()?,
+        (_, format) => {
+            refuse("--format", format.is_some())?;
+            Format::Text
+        }
+    };
     let settings = Settings::from_environment(file);
     if let Some(name) = settings.later {
         refuse(name, true)?;
@@ -190,6 +223,7 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
         Command::Emulator(arguments) => {
             runtime.block_on(Box::pin(emulator::run(arguments, &settings, printer)))
         }
+        Command::Explain(arguments) => explain::run(&arguments, format, printer),
         Command::Other(words) => Err(unknown(&words)),
     };
     // A name look-up that hangs in the system must not hold up the exit.

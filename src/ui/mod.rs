@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+mod explain;
 mod human;
 mod line;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod status;
 mod table;
 mod terminal;
 
+pub use explain::{Explanation, codes, explained, explanation, explanations};
 pub use human::{age, count, seconds, size};
 pub use line::tunnel_line;
 pub use status::status;

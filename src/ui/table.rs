@@ -77,6 +77,20 @@ pub(super) fn paragraph(text: &str, indent: u16, width: Option<u16>) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// Words and what they stand for, one below the other.
+pub(super) fn pairs(rows: &[(&str, &str)], width: Option<u16>) -> String {
+    let mut table = plain(width);
+    table.add_rows(
+        rows.iter().map(|(word, text)| vec![Cell::new(word).add_attribute(Attribute::Dim), Cell::new(text)]),
+    );
+    pad(&mut table, (0, GAP));
+    if let Some(width) = width {
+        keep_words(&mut table, &[0], width);
+    }
+    let lines = table.lines().filter(|line| !line.starts_with(BETWEEN));
+    lines.map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
 impl Line {
     fn render(self, width: Option<u16>) -> String {
         match self {

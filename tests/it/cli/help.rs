@@ -4,7 +4,7 @@ use super::said;
 
 #[tokio::test]
 async fn alone() {
-    insta::assert_snapshot!(said(&[]).await, @r#"
+    insta::assert_snapshot!(said(&[]).await, @r"
     exit 2
     ----- err
     Tunnels through Azure Bastion, declared in a file
@@ -15,6 +15,7 @@ async fn alone() {
       up        Bring tunnels up and keep them up, in the foreground
       tunnel    Open one tunnel without a file, with the options of `az network bastion tunnel`
       emulator  Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
+      explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
       help      Print this message or the help of the given subcommand(s)
 
     Options:
@@ -26,12 +27,12 @@ async fn alone() {
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]
 async fn help() {
-    insta::assert_snapshot!(said(&["--help"]).await, @r#"
+    insta::assert_snapshot!(said(&["--help"]).await, @r"
     exit 0
     ----- out
     Tunnels through Azure Bastion, declared in a file
@@ -45,6 +46,7 @@ async fn help() {
       up        Bring tunnels up and keep them up, in the foreground
       tunnel    Open one tunnel without a file, with the options of `az network bastion tunnel`
       emulator  Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
+      explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
       help      Print this message or the help of the given subcommand(s)
 
     Options:
@@ -69,7 +71,7 @@ async fn help() {
               
               [default: auto]
               [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]

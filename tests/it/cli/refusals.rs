@@ -16,7 +16,6 @@ async fn commands_that_are_not_built_yet_are_refused_by_name() {
         "config",
         "down",
         "env",
-        "explain",
         "export",
         "gc",
         "import",
