@@ -12,15 +12,20 @@ use std::collections::BTreeSet;
 use crate::model::Desired;
 
 mod codes;
+mod defaults;
 mod diagnostic;
 mod keys;
 mod lower;
 mod raw;
 mod reader;
+mod schema;
+mod shapes;
 mod suggest;
 
 pub use codes::CODES;
+pub use defaults::defaults_of;
 pub use diagnostic::{Diagnostic, Edit, Help, Label};
+pub use schema::schema;
 
 /// A file to load, as its reader found it.
 #[derive(Clone, Copy, Debug)]

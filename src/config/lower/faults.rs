@@ -7,8 +7,8 @@ use super::values::{Zero, bad_duration, parse_duration, parse_size, whole};
 use super::{Declared, Found, Kind, declared, given, resolve};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
-use crate::config::raw::{Fault as RawFault, File};
 use crate::config::reader::{Field, Scalar, Text};
+use crate::config::shapes::{Fault as RawFault, File};
 use crate::config::suggest::nearest;
 use crate::model::{Fault, FaultAction, FaultPhase, Name, Target};
 
