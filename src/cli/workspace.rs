@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
 use super::{ExitStatus, Failure, refuse};
-use crate::config::{self, Source};
+use crate::config::{self, Layer, LayerKind, Loaded, Source, Variables};
 use crate::model::{Desired, printable};
 use crate::sys::files;
 use crate::ui::Printer;
@@ -27,8 +27,9 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
         .unwrap_or_default();
     let default_name =
         directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let source = Source { path: &path.to_string_lossy(), text: &text, default_name: &default_name };
-    let (desired, diagnostics) = config::load(&source);
+    let layers = [Layer { kind: LayerKind::Workspace, path: &path.to_string_lossy(), text: &text }];
+    let source = Source { layers: &layers, default_name: &default_name, variables: &Variables::default() };
+    let Loaded { desired, diagnostics, warnings: _ } = config::load(&source);
     for diagnostic in &diagnostics {
         printer.report(&diagnostic.render(&source, printer.colors()));
         printer.report("");

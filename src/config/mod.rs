@@ -14,29 +14,49 @@ use crate::model::Desired;
 mod codes;
 mod defaults;
 mod diagnostic;
+mod document;
+mod excerpt;
 mod keys;
+mod layers;
 mod lower;
 mod raw;
 mod reader;
 mod schema;
 mod shapes;
 mod suggest;
+mod variables;
 
 pub use codes::CODES;
 pub use defaults::defaults_of;
 pub use diagnostic::{Diagnostic, Edit, Help, Label};
+pub use layers::{Layer, LayerKind};
 pub use schema::schema;
+pub use variables::Variables;
 
-/// A file to load, as its reader found it.
+use layers::{Layers, Lines};
+use reader::Reader;
+
+/// What is to be loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// The path as it is to be shown to a person.
-    pub path: &'a str,
-    /// What the file holds.
-    pub text: &'a str,
-    /// The name of the workspace where the file gives none: the directory's name. Characters that names do not
+    /// The files, each kind at most once, in the order of [`LayerKind`].
+    pub layers: &'a [Layer<'a>],
+    /// The name of the workspace where no file gives one: the directory's name. Characters that names do not
     /// have are replaced by `-`.
     pub default_name: &'a str,
+    /// What `${NAME}` stands for.
+    pub variables: &'a Variables,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What is declared; there exactly when there is no mistake.
+    pub desired: Option<Desired>,
+    /// The mistakes, in the order of the layers and of their lines.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What is no mistake, but should be known.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The largest file that is read, in bytes.
@@ -48,24 +68,30 @@ pub const MAX_TUNNELS: usize = 10_000;
 /// How many mistakes are reported in one run; one more diagnostic says that there are others.
 pub const MAX_DIAGNOSTICS: usize = 1_000;
 
-/// Reads a workspace file.
-///
-/// The model is there exactly when there is no diagnostic. Diagnostics come in file order.
-pub fn load(source: &Source<'_>) -> (Option<Desired>, Vec<Diagnostic>) {
-    if source.text.len() > MAX_BYTES {
-        let size = source.text.len();
-        let found = Diagnostic::without_place(
-            codes::TOO_LARGE,
-            format!("the file has {size} bytes; at most {MAX_BYTES} (1 MiB) are read"),
-        );
-        return (None, vec![found]);
+/// Reads a workspace's files.
+pub fn load(source: &Source<'_>) -> Loaded {
+    let layers = Layers::new(source.layers);
+    let mut found = Vec::new();
+    let mut whole = true;
+    let mut documents = Vec::new();
+    for (index, (layer, base)) in layers.iter().enumerate() {
+        let parsed = layers::parse(layer, index, base, &mut found);
+        whole &= parsed.whole;
+        documents.extend(parsed.document);
     }
-    let (file, mut found) = raw::read(source.text);
+    let mut reader = Reader { found };
+    let file = documents.first().and_then(|document| raw::read(document, whole, &mut reader));
+    let mut found = reader.found;
     let desired = file.and_then(|file| lower::lower(&file, source.default_name, &mut found));
     if found.is_empty() {
-        return (desired, found);
+        return Loaded { desired, diagnostics: found, warnings: Vec::new() };
     }
-    let mut found = without_echoes(source.text, found);
+    Loaded { desired: None, diagnostics: sorted(found, layers), warnings: Vec::new() }
+}
+
+/// The mistakes as they are reported: in order, without echoes, and not more than anybody reads.
+fn sorted(found: Vec<Diagnostic>, layers: Layers<'_>) -> Vec<Diagnostic> {
+    let mut found = without_echoes(found, layers);
     found.sort_by_key(Diagnostic::start);
     if found.len() > MAX_DIAGNOSTICS {
         found.truncate(MAX_DIAGNOSTICS);
@@ -74,20 +100,20 @@ pub fn load(source: &Source<'_>) -> (Option<Desired>, Vec<Diagnostic>) {
             format!("there are more mistakes than the {MAX_DIAGNOSTICS} shown"),
         ));
     }
-    (None, found)
+    found
 }
 
 /// Where the text is not TOML, what follows from the unreadable part is noise: a key that seems to be missing may
 /// stand on the line that could not be read.
-fn without_echoes(text: &str, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+fn without_echoes(found: Vec<Diagnostic>, layers: Layers<'_>) -> Vec<Diagnostic> {
     if found.iter().all(|d| d.code != codes::SYNTAX) {
         return found;
     }
-    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-    let line = |at: usize| ends.partition_point(|end| *end < at);
-    let broken: BTreeSet<usize> =
-        found.iter().filter(|d| d.code == codes::SYNTAX).map(|d| line(d.start())).collect();
-    let echo = |d: &Diagnostic| codes::FROM_ABSENCE.contains(&d.code) || broken.contains(&line(d.start()));
+    let lines = Lines::new(layers);
+    let broken: BTreeSet<(usize, usize)> =
+        found.iter().filter(|d| d.code == codes::SYNTAX).map(|d| lines.line(d.start())).collect();
+    let echo =
+        |d: &Diagnostic| codes::FROM_ABSENCE.contains(&d.code) || broken.contains(&lines.line(d.start()));
     found.into_iter().filter(|d| d.code == codes::SYNTAX || !echo(d)).collect()
 }
 
