@@ -340,5 +340,5 @@ fn refuse_key(name: &str, span: Range<usize>, keys: &Keys, explain: Explain) -> 
 }
 
 fn place(keys: &Keys) -> String {
-    if keys.place.starts_with('[') { format!("in `{}`", keys.place) } else { format!("at {}", keys.place) }
+    if keys.place.starts_with("the ") { format!("at {}", keys.place) } else { format!("in `{}`", keys.place) }
 }

@@ -74,7 +74,7 @@ fn pieces<'a>(template: &'a str, mut each: impl FnMut(Piece<'a>)) {
             each(Piece::Text(if rest.starts_with('{') { "{" } else { "}" }));
             2
         } else {
-            let word = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(word, _)| word);
+            let word = rest.strip_prefix('{').and_then(word_of);
             let length = word.map_or(1, |word| word.len() + 2);
             each(match word {
                 Some(word) if PLACEHOLDERS.contains(&word) => Piece::Word(word),
@@ -84,6 +84,12 @@ fn pieces<'a>(template: &'a str, mut each: impl FnMut(Piece<'a>)) {
         };
         at += length;
     }
+}
+
+/// What stands before the closing brace, if that is the next one.
+fn word_of(rest: &str) -> Option<&str> {
+    let (word, after) = rest.split_at(rest.find(['{', '}'])?);
+    after.starts_with('}').then_some(word)
 }
 
 #[cfg(test)]
@@ -133,6 +139,7 @@ mod tests {
         assert_eq!(found("é{ü}"), [("{ü}".to_owned(), word("ü"))]);
         assert_eq!(found("{host"), [("{".to_owned(), None)]);
         assert_eq!(found("host}"), [("}".to_owned(), None)]);
+        assert_eq!(found("{\"at\": {port}}"), [("{".to_owned(), None), ("}".to_owned(), None)]);
         assert_eq!(filled("{hsot}{port}}{", "127.0.0.1:1"), "{hsot}1}{");
     }
 }

@@ -246,15 +246,21 @@ impl Taken {
             addresses.iter().find_map(|address| Some((address, self.rival(address)?)))
         {
             let (owner, first) = self.0.get(&(other.port(), other.ip())).cloned().unwrap_or_default();
-            let message = if *address == other {
-                format!("tunnels {} and {} both listen on {address}", quote(&owner), quote(name))
+            let (owner, name) = (quote(&owner), quote(name));
+            let (message, way_out) = if *address == other {
+                (
+                    format!("tunnels {owner} and {name} both listen on {address}"),
+                    "give one of them another port",
+                )
             } else {
-                let (owner, name) = (quote(&owner), quote(name));
-                format!("tunnels {owner} and {name} cannot listen on {other} and {address} both")
+                (
+                    format!("tunnels {owner} and {name} cannot listen on both {other} and {address}"),
+                    "give one of them another port: 0.0.0.0 and [::] take every address of theirs",
+                )
             };
             let clash = Diagnostic::new(codes::DUPLICATE_LISTEN_ADDRESS, span.clone(), message, "second use")
                 .also(first, "first use");
-            found.push(clash.help("give one of them another port"));
+            found.push(clash.help(way_out));
         }
         for address in addresses {
             let owner = || (name.to_owned(), span.clone());

@@ -148,7 +148,8 @@ fn settle(
 /// How a tunnel in short form is written so that it can say `expose = true`.
 fn long_form(listen: &str, goal: &str) -> String {
     let (target, port) = goal.rsplit_once(':').unwrap_or((goal, "PORT"));
-    format!("`{{ listen = \"{listen}\", target = \"{target}\", port = {port}, expose = true }}`")
+    let quotes = if listen.bytes().all(|b| b.is_ascii_digit()) { "" } else { "\"" };
+    format!("`{{ listen = {quotes}{listen}{quotes}, target = \"{target}\", port = {port}, expose = true }}`")
 }
 
 fn short_port(text: &Text, part: Range<usize>, found: &mut Found) -> Option<Port> {
@@ -189,7 +190,8 @@ fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mu
         Some(_) | None => Exposed::Unsaid,
     };
     let own_offset = offset(raw.port_offset.as_ref(), found);
-    let offset = own_offset.as_ref().or(context.offset.as_ref());
+    // One that was refused is not replaced by another: that would be wrong in its own way.
+    let offset = if raw.port_offset.is_some() { own_offset.as_ref() } else { context.offset.as_ref() };
     let place = match &raw.listen {
         Some(field) => field.value.as_ref().and_then(|value| long_listen(value, &context.host, found)),
         None => {
