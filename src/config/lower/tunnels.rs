@@ -9,6 +9,7 @@ use super::values::{Zero, duration, port, port_range};
 use super::{Declared, Found, Kind, declared, entry_name, listen, resolve};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
+use crate::config::expand::split_arrows;
 use crate::config::raw::{File, LongTunnel, Times, Tunnel as RawTunnel};
 use crate::config::reader::{Entry, Scalar, Text};
 use crate::model::{Behaviour, Listen, Name, Port, Tunnel};
@@ -75,7 +76,7 @@ fn times(raw: &Times, found: &mut Found) -> (Option<Duration>, Option<Duration>)
     (connect_timeout, duration(raw.keepalive.as_ref(), "keepalive", Zero::Allowed, found))
 }
 
-/// Reads `LISTEN -> TARGET:PORT`.
+/// Reads what was meant to be `LISTEN -> TARGET:PORT`: what has the right shape was expanded before.
 fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts> {
     const SHAPE: &str = "a tunnel is written `LISTEN -> TARGET:PORT`, for example `\"8080 -> web:80\"`";
     // An arrow of another make is the likeliest slip.
@@ -141,19 +142,6 @@ fn short_port(text: &Text, part: Range<usize>, found: &mut Found) -> Option<Port
         found.push(port_range(digits, text.part(part), "1 to 65535"));
     }
     number
-}
-
-/// Where the parts between arrows stand, without the blanks around them.
-fn split_arrows(text: &str) -> Vec<Range<usize>> {
-    let mut start = 0;
-    let mut parts = Vec::new();
-    for piece in text.split("->") {
-        let trimmed = piece.trim();
-        let blank = piece.len() - piece.trim_start().len();
-        parts.push(start + blank..start + blank + trimmed.len());
-        start += piece.len() + "->".len();
-    }
-    parts
 }
 
 fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mut Found) -> Parts {
