@@ -29,7 +29,7 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
         directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let layers = [Layer { kind: LayerKind::Workspace, path: &path.to_string_lossy(), text: &text }];
     let source = Source { layers: &layers, default_name: &default_name, variables: &Variables::default() };
-    let Loaded { desired, diagnostics, warnings: _ } = config::load(&source);
+    let Loaded { desired, diagnostics, warnings: _, values: _ } = config::load(&source);
     for diagnostic in &diagnostics {
         printer.report(&diagnostic.render(&source, printer.colors()));
         printer.report("");

@@ -11,6 +11,10 @@ pub const CODES: &[(&str, &str)] = &[
         USER_CONFIG_ONLY,
         "The key decides where tokens go, so it belongs in the user's own configuration only.",
     ),
+    (NOT_IN_USER_CONFIG, "The key belongs in a workspace's file, not in the user's own configuration."),
+    (UNSET_VARIABLE, "The variable is not set, and no default is given."),
+    (FOREIGN_VARIABLE, "A workspace's file may not name the variable."),
+    (INVALID_INTERPOLATION, "What begins like a variable is none."),
     (WRONG_TYPE, "The value has another type than the key takes."),
     (MISSING_KEY, "A key that is needed here is missing."),
     (
@@ -43,6 +47,10 @@ pub(super) const TOO_MANY_MISTAKES: &str = "too-many-mistakes";
 pub(super) const UNKNOWN_KEY: &str = "unknown-key";
 pub(super) const NOT_SUPPORTED_YET: &str = "not-supported-yet";
 pub(super) const USER_CONFIG_ONLY: &str = "user-config-only";
+pub(super) const NOT_IN_USER_CONFIG: &str = "not-in-user-config";
+pub(super) const UNSET_VARIABLE: &str = "unset-variable";
+pub(super) const FOREIGN_VARIABLE: &str = "foreign-variable";
+pub(super) const INVALID_INTERPOLATION: &str = "invalid-interpolation";
 pub(super) const WRONG_TYPE: &str = "wrong-type";
 pub(super) const MISSING_KEY: &str = "missing-key";
 pub(super) const CONFLICTING_KEYS: &str = "conflicting-keys";

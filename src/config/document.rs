@@ -10,23 +10,32 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::diagnostic::Diagnostic;
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) span: Range<usize>,
     pub(super) value: Value,
+    /// The variables that it was made with.
+    pub(super) variables: Vec<String>,
 }
 
 /// A value.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Text(String, Form),
-    Number { digits: String, radix: u32 },
+    Number {
+        digits: String,
+        radix: u32,
+    },
     Float(String),
     Flag(bool),
     Date(String),
     Array(Vec<Node>),
     Table(Map),
+    /// Not known, for these reasons; or, when there are none, for reasons that were reported already.
+    Refused(Vec<Diagnostic>),
 }
 
 /// How the bytes of its place hold a string.
@@ -36,6 +45,12 @@ pub(super) enum Form {
     Literal,
     /// In quotes, with escapes, or in quotes of another kind.
     Escaped,
+    /// The bytes are the value: it is a part of a longer string.
+    Piece,
+    /// The bytes only lead to the value: variables, or a part whose place is not known.
+    Derived,
+    /// The same, and nothing stands between the quotes but one variable: it may be a number or a boolean.
+    Variable,
 }
 
 /// A table: its keys in the order of the file.
@@ -58,6 +73,31 @@ impl Map {
         self.members.get(key)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Member> {
+        self.members.get_mut(key)
+    }
+
+    pub(super) fn insert(&mut self, key: &str, member: Member) {
+        self.members.insert(key.to_owned(), member);
+    }
+
+    pub(super) fn remove(&mut self, key: &str) -> Option<Member> {
+        self.members.remove(key)
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.members.values_mut().map(|member| &mut member.value)
+    }
+
+    /// Its keys and values, in no order that means anything.
+    pub(super) fn into_members(self) -> impl Iterator<Item = (String, Member)> {
+        self.members.into_iter()
+    }
+
     /// All keys, in the order in which they stand.
     pub(super) fn in_order(&self) -> Vec<(&str, &Member)> {
         let mut all: Vec<_> = self.members.iter().map(|(key, member)| (key.as_str(), member)).collect();
@@ -67,6 +107,10 @@ impl Map {
 }
 
 impl Node {
+    pub(super) fn new(span: Range<usize>, value: Value) -> Self {
+        Self { span, value, variables: Vec::new() }
+    }
+
     pub(super) fn as_table(&self) -> Option<&Map> {
         if let Value::Table(table) = &self.value { Some(table) } else { None }
     }
@@ -89,6 +133,7 @@ impl Node {
             Value::Date(_) => "a date or time",
             Value::Array(_) => "an array",
             Value::Table(_) => "a table",
+            Value::Refused(_) => "unknown",
         }
     }
 }
@@ -119,7 +164,7 @@ fn node(value: &Spanned<DeValue<'_>>, text: &str, base: usize) -> Node {
         DeValue::Array(items) => Value::Array(items.iter().map(|item| node(item, text, base)).collect()),
         DeValue::Table(table) => Value::Table(adopt(table, text, base)),
     };
-    Node { span: shifted(span, base), value: adopted }
+    Node::new(shifted(span, base), adopted)
 }
 
 fn shifted(span: Range<usize>, base: usize) -> Range<usize> {

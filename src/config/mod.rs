@@ -16,23 +16,32 @@ mod defaults;
 mod diagnostic;
 mod document;
 mod excerpt;
+mod expand;
+mod interpolate;
 mod keys;
 mod layers;
 mod lower;
+mod merge;
+mod provenance;
 mod raw;
 mod reader;
 mod schema;
 mod shapes;
 mod suggest;
+mod user;
 mod variables;
 
 pub use codes::CODES;
 pub use defaults::defaults_of;
 pub use diagnostic::{Diagnostic, Edit, Help, Label};
+pub use interpolate::{mentioned, nameable};
 pub use layers::{Layer, LayerKind};
+pub use provenance::{Origin, Value};
 pub use schema::schema;
 pub use variables::Variables;
 
+use document::Map;
+use interpolate::Filling;
 use layers::{Layers, Lines};
 use reader::Reader;
 
@@ -57,6 +66,8 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// What is no mistake, but should be known.
     pub warnings: Vec<Diagnostic>,
+    /// Every value of the layers together, with the place it came from.
+    pub values: Vec<Value>,
 }
 
 /// The largest file that is read, in bytes.
@@ -68,25 +79,81 @@ pub const MAX_TUNNELS: usize = 10_000;
 /// How many mistakes are reported in one run; one more diagnostic says that there are others.
 pub const MAX_DIAGNOSTICS: usize = 1_000;
 
-/// Reads a workspace's files.
+/// Reads a workspace's files, laid over each other.
 pub fn load(source: &Source<'_>) -> Loaded {
     let layers = Layers::new(source.layers);
     let mut found = Vec::new();
-    let mut whole = true;
-    let mut documents = Vec::new();
-    for (index, (layer, base)) in layers.iter().enumerate() {
-        let parsed = layers::parse(layer, index, base, &mut found);
-        whole &= parsed.whole;
-        documents.extend(parsed.document);
-    }
-    let mut reader = Reader { found };
-    let file = documents.first().and_then(|document| raw::read(document, whole, &mut reader));
-    let mut found = reader.found;
+    let Merged { document, whole, all } = merged(source, &layers, &mut found);
+    let mut reader = Reader { found, filled: BTreeSet::new() };
+    // What could not be read at all hides too much to go on.
+    let file = if all { raw::read(&document, whole, &mut reader) } else { None };
+    let Reader { mut found, filled } = reader;
     let desired = file.and_then(|file| lower::lower(&file, source.default_name, &mut found));
-    if found.is_empty() {
-        return Loaded { desired, diagnostics: found, warnings: Vec::new() };
+    let values = provenance::values(&document, &layers, &filled);
+    let desired = if found.is_empty() { desired } else { None };
+    Loaded { desired, diagnostics: sorted(found, layers), warnings: Vec::new(), values }
+}
+
+/// All layers in one.
+struct Merged {
+    document: Map,
+    /// Whether all of them were TOML.
+    whole: bool,
+    /// Whether all of them were read.
+    all: bool,
+}
+
+/// Reads each layer by itself, and lays them over each other. A variable is replaced in its own layer, where it is
+/// known who may name it; short forms are expanded there, so that the next layer can change a part.
+fn merged(source: &Source<'_>, layers: &Layers<'_>, found: &mut Vec<Diagnostic>) -> Merged {
+    let (mut whole, mut all) = (true, true);
+    let mut parts = Vec::new();
+    for (index, (layer, base)) in layers.iter().enumerate() {
+        let parsed = layers::parse(layer, index, base, found);
+        whole &= parsed.whole;
+        let Some(mut document) = parsed.document else {
+            all = false;
+            continue;
+        };
+        Filling { kind: layer.kind, variables: source.variables, room: MAX_BYTES, found }
+            .table(&mut document);
+        if layer.kind == LayerKind::User {
+            let user = user::split(document, found);
+            parts.push((Rank::Defaults, user.defaults));
+            parts.push((Rank::Personal, user.personal));
+        } else {
+            expand::short_forms(&mut document);
+            parts.push((Rank::from(layer.kind), document));
+        }
     }
-    Loaded { desired: None, diagnostics: sorted(found, layers), warnings: Vec::new() }
+    parts.sort_by_key(|(rank, _)| *rank);
+    let mut document = Map::default();
+    for (_, part) in parts {
+        merge::lay_over(&mut document, part, found);
+    }
+    merge::refused(&mut document, found);
+    Merged { document, whole, all }
+}
+
+/// What goes over what: the last one wins. The user's own file stands in two places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Defaults,
+    Workspace,
+    Environment,
+    Personal,
+    Local,
+}
+
+impl From<LayerKind> for Rank {
+    fn from(kind: LayerKind) -> Self {
+        match kind {
+            LayerKind::User => Self::Defaults,
+            LayerKind::Workspace => Self::Workspace,
+            LayerKind::Environment => Self::Environment,
+            LayerKind::Local => Self::Local,
+        }
+    }
 }
 
 /// The mistakes as they are reported: in order, without echoes, and not more than anybody reads.

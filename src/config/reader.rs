@@ -1,5 +1,6 @@
 //! Reading tables key by key: what is there, of which type, and what should not be there at all.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -14,7 +15,7 @@ use super::suggest::{ENOUGH, nearest};
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pub(super) value: String,
-    /// With its quotes.
+    /// With its quotes, unless it is a part of a longer string.
     pub(super) span: Range<usize>,
     form: Form,
 }
@@ -22,10 +23,20 @@ pub(super) struct Text {
 impl Text {
     /// Where a part of the value stands; the whole string where that cannot be told.
     pub(super) fn part(&self, part: Range<usize>) -> Range<usize> {
-        let start = self.span.start + 1;
+        let start = match self.form {
+            Form::Literal => self.span.start + 1,
+            Form::Piece => self.span.start,
+            Form::Escaped | Form::Derived | Form::Variable => return self.span.clone(),
+        };
+        start + part.start..start + part.end
+    }
+
+    /// Whether a correction of the whole value may be put in its place, and then whether it needs quotes.
+    pub(super) fn replaceable(&self) -> Option<bool> {
         match self.form {
-            Form::Literal => start + part.start..start + part.end,
-            Form::Escaped => self.span.clone(),
+            Form::Literal | Form::Escaped => Some(true),
+            Form::Piece => Some(false),
+            Form::Derived | Form::Variable => None,
         }
     }
 }
@@ -96,10 +107,12 @@ impl Table<'_> {
     }
 }
 
-/// The mistakes found so far.
+/// The mistakes found so far, and what was learned on the way.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) found: Vec<Diagnostic>,
+    /// Where strings begin that a variable made a number or a boolean.
+    pub(super) filled: BTreeSet<usize>,
 }
 
 impl Reader {
@@ -142,11 +155,11 @@ impl Reader {
     pub(super) fn tables<'a>(&mut self, table: &Table<'a>, key: &str) -> Vec<(Range<usize>, &'a Map)> {
         let Some(Member { value, .. }) = table.items.get(key) else { return Vec::new() };
         let Some(items) = value.as_array() else {
+            let before = self.found.len();
             self.wrong_type(key, value, "an array of tables", None);
-            if let Some(found) = self.found.pop() {
-                self.found.push(
-                    found.help("each one begins with a line in double brackets: `[[emulator.faults]]`"),
-                );
+            for found in self.found.drain(before..).collect::<Vec<_>>() {
+                let shape = "each one begins with a line in double brackets: `[[emulator.faults]]`";
+                self.found.push(found.help(shape));
             }
             return Vec::new();
         };
@@ -227,9 +240,19 @@ impl Reader {
     pub(super) fn value(&mut self, key: &str, value: &Node, takes: Takes) -> Option<Scalar> {
         let span = value.span.clone();
         match &value.value {
-            Value::Text(text, form) if takes.text => {
-                return self.interpolated(text, *form, span).map(Scalar::Text);
+            Value::Text(text, Form::Variable) if takes.number && text.parse::<i64>().is_ok() => {
+                let number = text.parse().unwrap_or_default();
+                self.filled.insert(span.start);
+                return Some(Scalar::Number(Spanned::new(span, number)));
             }
+            Value::Text(text, Form::Variable) if takes.flag && matches!(text.as_str(), "true" | "false") => {
+                self.filled.insert(span.start);
+                return Some(Scalar::Flag(Spanned::new(span, text == "true")));
+            }
+            Value::Text(text, form) if takes.text => {
+                return Some(Scalar::Text(Text { value: text.clone(), span, form: *form }));
+            }
+            Value::Refused(_) => return None,
             Value::Number { digits, radix } if takes.number => {
                 let parsed = i64::from_str_radix(digits, *radix).ok();
                 if parsed.is_none() {
@@ -252,8 +275,10 @@ impl Reader {
             Value::Number { digits, radix: 10 } if takes.text && !takes.flag => {
                 Some(format!("\"{digits}{}\"", takes.unit))
             }
-            Value::Text(text, _) if takes.number && text.parse::<i64>().is_ok() => Some(text.clone()),
-            Value::Text(text, _) if takes.flag && matches!(text.as_str(), "true" | "false") => {
+            Value::Text(text, Form::Literal) if takes.number && text.parse::<i64>().is_ok() => {
+                Some(text.clone())
+            }
+            Value::Text(text, Form::Literal) if takes.flag && matches!(text.as_str(), "true" | "false") => {
                 Some(text.clone())
             }
             Value::Text(..)
@@ -262,26 +287,17 @@ impl Reader {
             | Value::Flag(_)
             | Value::Date(_)
             | Value::Array(_)
-            | Value::Table(_) => None,
+            | Value::Table(_)
+            | Value::Refused(_) => None,
         };
         self.wrong_type(key, value, takes.words, fix);
         None
     }
 
-    /// A string, unless it holds a `${…}` that a later version would replace.
-    fn interpolated(&mut self, text: &str, form: Form, span: Range<usize>) -> Option<Text> {
-        let text = Text { value: text.to_owned(), span, form };
-        let Some(at) = text.value.find("${") else { return Some(text) };
-        let end =
-            text.value.get(at..).and_then(|rest| rest.find('}')).map_or(text.value.len(), |len| at + len + 1);
-        let message = "`${…}` in a value is not supported yet";
-        let found =
-            Diagnostic::new(codes::NOT_SUPPORTED_YET, text.part(at..end), message, "would not be replaced");
-        self.found.push(found.help("write the value itself for now"));
-        None
-    }
-
     pub(super) fn wrong_type(&mut self, key: &str, value: &Node, expected: &str, fix: Option<String>) {
+        if matches!(value.value, Value::Refused(_)) {
+            return;
+        }
         let kind = value.kind();
         let message = format!("{} takes {expected}, not {kind}", quote(key));
         let found =

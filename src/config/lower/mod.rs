@@ -124,9 +124,9 @@ fn resolve<T>(
     let whole = part.len() == text.value.len();
     let written = text.value.get(part.clone()).unwrap_or_default();
     let span = if whole { text.span.clone() } else { text.part(part) };
-    let quoted = span == text.span;
+    let quoted = whole && text.replaceable() == Some(true);
     // Where the place of the part is not known, a correction would replace too much.
-    let correctable = whole || !quoted;
+    let correctable = text.replaceable().is_some() && (whole || span != text.span);
     look_up(&Reference { written, span, quoted, correctable }, entries, kind, known, found)
 }
 

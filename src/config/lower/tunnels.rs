@@ -9,6 +9,7 @@ use super::values::{port, port_range, whole};
 use super::{Declared, Found, Kind, declared, entry_name, env, given, listen, name_of, resolve};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
+use crate::config::expand::split_arrows;
 use crate::config::keys;
 use crate::config::reader::{Entry, Field, Scalar, Text};
 use crate::config::shapes::{File, LongTunnel, Tunnel as RawTunnel};
@@ -72,7 +73,7 @@ fn offset(field: Option<&Field<toml::Spanned<i64>>>, found: &mut Found) -> Optio
     Some((by, given(field)?.span()))
 }
 
-/// Reads `LISTEN -> TARGET:PORT`.
+/// Reads what was meant to be `LISTEN -> TARGET:PORT`: what has the right shape was expanded before.
 fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts> {
     const SHAPE: &str = "a tunnel is written `LISTEN -> TARGET:PORT`, for example `\"8080 -> web:80\"`";
     // An arrow of another make is the likeliest slip.
@@ -167,28 +168,12 @@ fn short_port(text: &Text, part: Range<usize>, found: &mut Found) -> Option<Port
     number
 }
 
-/// Where the parts between arrows stand, without the blanks around them.
-fn split_arrows(text: &str) -> Vec<Range<usize>> {
-    let mut start = 0;
-    let mut parts = Vec::new();
-    for piece in text.split("->") {
-        let trimmed = piece.trim();
-        let blank = piece.len() - piece.trim_start().len();
-        parts.push(start + blank..start + blank + trimmed.len());
-        start += piece.len() + "->".len();
-    }
-    parts
-}
-
 fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mut Found) -> Parts {
     let missing = |key: &str, label: &str, help: &str| {
         let message = format!("tunnel {} needs a `{key}`", quote(&entry.name));
         Diagnostic::new(codes::MISSING_KEY, entry.key.clone(), message, label).help(help)
     };
-    let exposed = match &raw.expose {
-        Some(field) if field.value.as_ref().is_none_or(|flag| *flag.get_ref()) => Exposed::Allowed,
-        Some(_) | None => Exposed::Unsaid,
-    };
+    let exposed = exposed(raw);
     let own_offset = offset(raw.port_offset.as_ref(), found);
     // One that was refused is not replaced by another: that would be wrong in its own way.
     let offset = if raw.port_offset.is_some() { own_offset.as_ref() } else { context.offset.as_ref() };
@@ -227,6 +212,34 @@ fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mu
         env: env::lower(&raw.env, found),
         basis: behaviour::lower(&raw.behaviour, &context.basis, found),
     }
+}
+
+fn exposed(raw: &LongTunnel) -> Exposed {
+    match &raw.expose {
+        Some(field) if field.value.as_ref().is_none_or(|flag| *flag.get_ref()) => return Exposed::Allowed,
+        Some(_) | None => {}
+    }
+    let span = |value: &Scalar| match value {
+        Scalar::Text(text) => text.span.clone(),
+        Scalar::Number(number) => number.span(),
+        Scalar::Flag(flag) => flag.span(),
+    };
+    let listen = raw.listen.as_ref().and_then(|field| Some((&field.key, field.value.as_ref()?)));
+    let (Some((key, listen)), Some(target), Some(port)) =
+        (listen, given(raw.target.as_ref()), given(raw.port.as_ref()))
+    else {
+        return Exposed::Unsaid;
+    };
+    // A part of a short form is its own key: there is no other place for it.
+    if *key != span(listen) {
+        return Exposed::Unsaid;
+    }
+    let listen = match listen {
+        Scalar::Text(text) => text.value.clone(),
+        Scalar::Number(number) => number.get_ref().to_string(),
+        Scalar::Flag(_) => return Exposed::Unsaid,
+    };
+    Exposed::NoRoom(long_form(&listen, &format!("{}:{}", target.value, port.get_ref())))
 }
 
 fn long_listen(value: &Scalar, host: &Host, found: &mut Found) -> Option<Place> {
