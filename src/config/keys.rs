@@ -76,6 +76,8 @@ pub(super) const SETUPS: RangeInclusive<i64> = 1..=10_000;
 pub(super) const SESSIONS: RangeInclusive<i64> = 0..=10_000;
 /// `max_connections`.
 pub(super) const CONNECTIONS: RangeInclusive<i64> = 0..=100_000;
+/// `times` of a fault.
+pub(super) const TIMES: RangeInclusive<i64> = 0..=4_294_967_295;
 /// `max_sessions` of the emulator.
 pub(super) const EMULATED_SESSIONS: RangeInclusive<i64> = 0..=1_000_000;
 

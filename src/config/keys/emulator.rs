@@ -1,6 +1,6 @@
 //! `[emulator]` and its tables.
 
-use super::{EMULATED_SESSIONS, Keys, Kind, NAME, key};
+use super::{EMULATED_SESSIONS, Keys, Kind, NAME, TIMES, key};
 
 /// What answers on a port.
 const SERVICE: Kind = Kind::Pattern("^(builtin:(http|echo)|.+:[0-9]+)$");
@@ -72,7 +72,7 @@ pub(in crate::config) const FAULT: Keys = Keys {
             Kind::Either(&[Kind::Number(0..=i64::MAX), Kind::Pattern(SIZE)]),
             "In phase stream: after this many bytes to the client, or a size. Default: 0.",
         ),
-        key("times", Kind::Number(0..=i64::MAX), "How often; 0 is for ever. Default: 1."),
+        key("times", Kind::Number(TIMES), "How often; 0 is for ever. Default: 1."),
         key("target", Kind::Text, "Only for this one of [targets]. Default: all."),
     ],
     later: &[],

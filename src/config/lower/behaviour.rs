@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::values::{Zero, bad_duration, choice, duration, whole};
-use super::{Found, given, suggest};
+use super::{Found, given, suggest_word};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::keys;
@@ -75,7 +75,7 @@ fn probe(text: &Text, found: &mut Found) -> Option<Probe> {
             let wrong =
                 Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "not the name of a probe");
             let words = PROBES.iter().filter(|(word, _)| *word != "http:/").map(|(word, _)| *word);
-            found.push(suggest(wrong, written, text.span.clone(), true, words));
+            found.push(suggest_word(wrong, text, words));
         }
     }
     None

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::values::azure_name;
-use super::{Found, suggest};
+use super::{Found, suggest_word};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::shapes::{Azure, File};
@@ -27,7 +27,7 @@ pub(super) fn cloud(azure: &Azure, found: &mut Found) -> Option<Cloud> {
         let label = "not the name of a cloud";
         let unknown = Diagnostic::new(codes::UNKNOWN_CLOUD, text.span.clone(), message, label);
         let words = CLOUDS.iter().map(|(word, _)| *word);
-        found.push(suggest(unknown, &text.value, text.span.clone(), true, words));
+        found.push(suggest_word(unknown, text, words));
     }
     cloud.map(|(_, cloud)| *cloud)
 }

@@ -112,6 +112,18 @@ fn suggest<'a>(
     }
 }
 
+/// The same for a value that is a word, corrected where it stands in the file.
+fn suggest_word<'a>(
+    found: Diagnostic,
+    text: &Text,
+    words: impl Iterator<Item = &'a str> + Clone,
+) -> Diagnostic {
+    match (text.replaceable(), nearest(&text.value, words.clone())) {
+        (None, Some(near)) => found.help(format!("did you mean {}?", quote(near))),
+        (quoted, _) => suggest(found, &text.value, text.span.clone(), quoted.unwrap_or_default(), words),
+    }
+}
+
 /// Finds the entry that a part of a value names, or says that there is none.
 fn resolve<T>(
     text: &Text,

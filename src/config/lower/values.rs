@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::fmt::friendly::SpanParser;
 use toml::Spanned;
 
-use super::{Found, given, suggest};
+use super::{Found, given, suggest_word};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::reader::{Field, Text};
@@ -128,7 +128,7 @@ pub(super) fn choice<T: Copy>(
         let label = "not one of the words that it takes";
         let wrong = Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, label);
         let all = words.iter().map(|(word, _)| *word);
-        found.push(suggest(wrong, &text.value, text.span.clone(), true, all));
+        found.push(suggest_word(wrong, text, all));
     }
     chosen.map(|(_, value)| *value)
 }
