@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::azure::only_emulated;
 use super::settings::Settings;
-use super::{ExitStatus, Failure, workspace};
+use super::{ExitStatus, Failure, load};
 use crate::emulator::Emulator;
 use crate::model::EmulatorEndpoint;
 use crate::sys::files;
@@ -47,7 +47,7 @@ pub(super) async fn run(
             "the emulator connects whoever reaches it to local servers, so it listens for this machine only",
         ));
     }
-    let desired = workspace::load(settings, printer)?;
+    let desired = load::load(settings, printer)?;
     only_emulated(&desired)?;
     let mut emulation = desired.emulation;
     if let Some(log) = arguments.log {

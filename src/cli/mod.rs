@@ -11,11 +11,11 @@ use crate::ui::{Color, Printer, flush};
 
 mod azure;
 mod emulator;
+mod load;
 mod settings;
 mod stop;
 mod tunnel;
 mod up;
-mod workspace;
 
 use settings::Settings;
 
@@ -70,6 +70,9 @@ struct Global {
     /// The workspace file, in place of the nearest bastion.toml
     #[arg(short, long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     file: Option<PathBuf>,
+    /// The environment: bastion.ENV.toml goes over bastion.toml; in place of BASTION_ENV
+    #[arg(long, global = true, value_name = "ENV", help_heading = GLOBAL)]
+    env: Option<String>,
     /// Say more: -v what happens to connections, -vv each one of them
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     verbose: u8,
@@ -79,8 +82,6 @@ struct Global {
     /// When to colour
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL)]
     color: Color,
-    #[arg(long, global = true, hide = true, value_name = "ENV")]
-    env: Option<String>,
     #[arg(long, global = true, hide = true, value_name = "PROFILE")]
     profile: Vec<String>,
     #[arg(long, global = true, hide = true, value_name = "FORMAT")]
@@ -172,10 +173,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     let Global { file, env, profile, format, verbose: _, quiet: _, color: _ } = cli.global;
-    refuse("--env", env.is_some())?;
     refuse("--profile", !profile.is_empty())?;
     refuse("--format", format.is_some())?;
-    let settings = Settings::from_environment(file);
+    let settings = Settings::from_environment(file, env);
     if let Some(name) = settings.later {
         refuse(name, true)?;
     }

@@ -70,6 +70,19 @@ pub struct Loaded {
     pub values: Vec<Value>,
 }
 
+impl Loaded {
+    /// Adds a mistake that the files alone do not show: the value of a key cannot be used.
+    pub fn refuse(&mut self, key: &str, message: &str, label: &str, help: &str) {
+        let place = self.values.iter().find(|value| value.key == key).and_then(|value| value.place.clone());
+        let found = match place {
+            Some(place) => Diagnostic::new(codes::INVALID_VALUE, place, message, label),
+            None => Diagnostic::without_place(codes::INVALID_VALUE, message),
+        };
+        self.diagnostics.push(found.help(help));
+        self.desired = None;
+    }
+}
+
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 

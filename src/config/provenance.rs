@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 use super::document::{Map, Node, Value as Held};
 use super::layers::{Layers, Lines};
@@ -16,6 +17,8 @@ pub struct Value {
     pub text: String,
     /// Where it comes from.
     pub origin: Origin,
+    /// Where in the files it stands, as a diagnostic's label would have it.
+    pub place: Option<Range<usize>>,
 }
 
 /// Where a value comes from.
@@ -91,7 +94,7 @@ impl Walk<'_> {
         let mut variables = Vec::new();
         gather(node, &mut variables);
         let origin = Origin::File { path: printable(path, usize::MAX), line: line + 1, variables };
-        self.values.push(Value { key, text, origin });
+        self.values.push(Value { key, text, origin, place: Some(node.span.clone()) });
     }
 }
 
