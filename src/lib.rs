@@ -14,3 +14,4 @@ pub mod relay;
 pub mod supervisor;
 pub mod sys;
 pub mod ui;
+pub mod workspace;

@@ -12,11 +12,11 @@ use crate::ui::{Color, Printer, flush};
 mod azure;
 mod emulator;
 mod explain;
+mod load;
 mod settings;
 mod stop;
 mod tunnel;
 mod up;
-mod workspace;
 
 use settings::Settings;
 
@@ -71,6 +71,9 @@ struct Global {
     /// The workspace file, in place of the nearest bastion.toml
     #[arg(short, long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     file: Option<PathBuf>,
+    /// The environment: bastion.ENV.toml goes over bastion.toml; in place of BASTION_ENV
+    #[arg(long, global = true, value_name = "ENV", help_heading = GLOBAL)]
+    env: Option<String>,
     /// Say more: -v what happens to connections, -vv each one of them
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     verbose: u8,
@@ -80,8 +83,6 @@ struct Global {
     /// When to colour
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL)]
     color: Color,
-    #[arg(long, global = true, hide = true, value_name = "ENV")]
-    env: Option<String>,
     #[arg(long, global = true, hide = true, value_name = "PROFILE")]
     profile: Vec<String>,
     #[arg(long, global = true, hide = true, value_name = "FORMAT")]
@@ -199,7 +200,6 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     let Global { file, env, profile, format, verbose: _, quiet: _, color: _ } = cli.global;
-    refuse("--env", env.is_some())?;
     refuse("--profile", !profile.is_empty())?;
     let format = match (&cli.command, format) {
         (Command::Explain(_), Some(format)) => format.parse()?,
@@ -208,7 +208,7 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
             Format::Text
         }
     };
-    let settings = Settings::from_environment(file);
+    let settings = Settings::from_environment(file, env);
     if let Some(name) = settings.later {
         refuse(name, true)?;
     }

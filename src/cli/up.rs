@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::azure::Azure;
+use super::azure::{Azure, only_emulated};
 use super::settings::Settings;
-use super::{ExitStatus, Failure, nearest, refuse, stop, workspace};
+use super::{ExitStatus, Failure, load, nearest, refuse, stop};
 use crate::model::{Desired, Name};
 use crate::supervisor::{Event, State, Supervisor};
 use crate::sys::signal::StopSignals;
@@ -50,7 +50,8 @@ pub(super) async fn run(
     refuse("up --no-watch", arguments.no_watch)?;
     refuse("up --metrics", arguments.metrics.is_some())?;
     refuse("up --allow", arguments.allow.is_some())?;
-    let mut desired = workspace::load(settings, printer)?;
+    let mut desired = load::load(settings, printer)?;
+    only_emulated(&desired)?;
     choose(&mut desired, &arguments.tunnels)?;
 
     // Before anything that would have to be cleaned up.

@@ -9,13 +9,28 @@ use std::path::Path;
 pub fn is_ours(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let us = rustix::process::geteuid().as_raw();
-    path.metadata().is_ok_and(|metadata| metadata.uid() == us || metadata.uid() == 0)
+    let ours = |metadata: std::fs::Metadata| metadata.uid() == us || metadata.uid() == 0;
+    // A link to a file of ours that somebody else made is somebody else's choice.
+    path.metadata().is_ok_and(ours) && path.symlink_metadata().is_ok_and(ours)
 }
 
 /// Whether a file or directory belongs to this user or to the system.
 #[cfg(windows)]
 pub fn is_ours(_path: &Path) -> bool {
     // Directories of other users are closed by their ACLs there; shared ones have no owner that means anything.
+    true
+}
+
+/// Whether two files belong to one user.
+#[cfg(unix)]
+pub fn same_owner(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    matches!((one.metadata(), other.metadata()), (Ok(one), Ok(other)) if one.uid() == other.uid())
+}
+
+/// Whether two files belong to one user: there, as for [`is_ours`].
+#[cfg(windows)]
+pub fn same_owner(_one: &Path, _other: &Path) -> bool {
     true
 }
 

@@ -8,7 +8,10 @@ use crate::tree::{Breach, Law};
 /// A room, and the rooms it may name. `main` is the binary; `lib.rs` may name none, it only declares them.
 const TABLE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["ui", "supervisor", "config", "emulator", "azure", "gateway", "net", "model", "sys"]),
+    (
+        "cli",
+        &["ui", "supervisor", "workspace", "config", "emulator", "azure", "gateway", "net", "model", "sys"],
+    ),
     ("supervisor", &["relay", "gateway", "azure", "net", "carrier", "backoff", "model", "sys"]),
     ("relay", &["carrier", "sys"]),
     ("gateway", &["net", "carrier", "model", "sys"]),
@@ -16,6 +19,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("net", &["sys"]),
     ("emulator", &["model", "sys"]),
     ("ui", &["config", "model"]),
+    ("workspace", &["config", "model", "sys"]),
     ("config", &["model"]),
     ("carrier", &["model"]),
     ("model", &[]),
