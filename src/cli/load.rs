@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::config::Loaded;
+use crate::config::{Loaded, Value};
 use crate::model::{Desired, Name, printable};
-use crate::ui::Printer;
-use crate::workspace::{FindError, Where, Workspace};
+use crate::ui::{Printer, count};
+use crate::workspace::{Files, FindError, Where, Workspace};
 
 /// Finds the workspace that the flags and the environment mean.
 pub(super) fn find(settings: &Settings) -> Result<Workspace, Failure> {
@@ -27,30 +27,46 @@ pub(super) fn find(settings: &Settings) -> Result<Workspace, Failure> {
     })
 }
 
+/// Reads all layers of a workspace.
+pub(super) fn read(workspace: &Workspace) -> Result<Files, Failure> {
+    workspace.read().map_err(|error| {
+        with_hint(Failure::new(ExitStatus::Usage, error.to_string()), error.hint().as_deref())
+    })
+}
+
+/// What the files say, without a mistake.
+pub(super) struct Checked {
+    /// What they declare.
+    pub(super) desired: Desired,
+    /// Every value that a file sets.
+    pub(super) values: Vec<Value>,
+}
+
 /// Finds, reads and checks the workspace's files; every mistake in them is shown.
 pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Failure> {
-    let files = find(settings)?.read().map_err(|error| {
-        with_hint(Failure::new(ExitStatus::Usage, error.to_string()), error.hint().as_deref())
-    })?;
-    let variables = settings.variables(&files.mentioned());
-    let Loaded { desired, diagnostics, warnings, values: _ } = files.load(&variables);
+    checked(settings, printer, "nothing was started").map(|checked| checked.desired)
+}
+
+/// As [`load`], with what a mistake leads to.
+pub(super) fn checked(settings: &Settings, printer: Printer, so: &str) -> Result<Checked, Failure> {
+    let files = read(&find(settings)?)?;
+    let variables = settings.variables(&files.mentioned(), settings.environment.as_deref());
+    let Loaded { desired, diagnostics, warnings, values } = files.load(&variables);
     let layers = files.layers();
     let source = files.source(&layers, &variables);
     for diagnostic in warnings.iter().chain(&diagnostics) {
         printer.report(&diagnostic.render(&source, printer.colors()));
         printer.report("");
     }
-    desired.ok_or_else(|| {
-        let mistakes = match diagnostics.len() {
-            1 => "1 mistake".to_owned(),
-            number => format!("{number} mistakes"),
-        };
+    let desired = desired.ok_or_else(|| {
+        let mistakes = count(diagnostics.len(), "mistake");
         let what = match layers.as_slice() {
             [_only] => shown(files.workspace().shown()),
             _ => format!("{} with its layers", shown(files.workspace().shown())),
         };
-        Failure::new(ExitStatus::Usage, format!("{what} has {mistakes}; nothing was started"))
-    })
+        Failure::new(ExitStatus::Usage, format!("{what} has {mistakes}; {so}"))
+    })?;
+    Ok(Checked { desired, values })
 }
 
 fn environment(text: &str) -> Result<Name, Failure> {
@@ -68,6 +84,6 @@ fn with_hint(failure: Failure, hint: Option<&str>) -> Failure {
 }
 
 /// A path for messages: whoever named a directory must not write to the terminal with it.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy(), 400)
 }

@@ -10,9 +10,12 @@ use crate::model::chain;
 use crate::ui::{Color, Printer, flush};
 
 mod azure;
+mod check;
+mod config;
 mod emulator;
 mod explain;
 mod load;
+mod schema;
 mod settings;
 mod stop;
 mod tunnel;
@@ -99,6 +102,12 @@ enum Command {
     Emulator(emulator::Arguments),
     /// Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
     Explain(explain::Arguments),
+    /// Check the workspace's files: every mistake in every environment
+    Check(check::Arguments),
+    /// Show the merged, resolved workspace, with where each value came from
+    Config(config::Arguments),
+    /// Print a JSON Schema: of bastion.toml, or of what this program answers
+    Schema(schema::Arguments),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -109,9 +118,7 @@ const NOT_YET: &[&str] = &[
     "allow",
     "bench",
     "broker",
-    "check",
     "completions",
-    "config",
     "down",
     "env",
     "export",
@@ -133,7 +140,6 @@ const NOT_YET: &[&str] = &[
     "restart",
     "retry",
     "run",
-    "schema",
     "ssh",
     "status",
     "timeline",
@@ -142,7 +148,7 @@ const NOT_YET: &[&str] = &[
     "whoami",
 ];
 /// Commands that can be typed.
-const BUILT: &[&str] = &["up", "tunnel", "emulator", "explain", "help"];
+const BUILT: &[&str] = &["up", "tunnel", "emulator", "explain", "check", "config", "schema", "help"];
 
 /// For whom data is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -202,7 +208,7 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     let Global { file, env, profile, format, verbose: _, quiet: _, color: _ } = cli.global;
     refuse("--profile", !profile.is_empty())?;
     let format = match (&cli.command, format) {
-        (Command::Explain(_), Some(format)) => format.parse()?,
+        (Command::Explain(_) | Command::Check(_) | Command::Config(_), Some(format)) => format.parse()?,
         (_, format) => {
             refuse("--format", format.is_some())?;
             Format::Text
@@ -224,6 +230,9 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
             runtime.block_on(Box::pin(emulator::run(arguments, &settings, printer)))
         }
         Command::Explain(arguments) => explain::run(&arguments, format, printer),
+        Command::Check(arguments) => check::run(&arguments, &settings, format, printer),
+        Command::Config(config::Arguments {}) => config::run(&settings, format, printer),
+        Command::Schema(arguments) => Ok(schema::run(&arguments, printer)),
         Command::Other(words) => Err(unknown(&words)),
     };
     // A name look-up that hangs in the system must not hold up the exit.

@@ -65,7 +65,7 @@ impl Settings {
     /// The variables that files may name, as they are now: those that every workspace may, and those that the user's
     /// own configuration mentions.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    pub(super) fn variables(&self, mentioned: &BTreeSet<String>) -> Variables {
+    pub(super) fn variables(&self, mentioned: &BTreeSet<String>, environment: Option<&str>) -> Variables {
         // Where the system names them otherwise, they can be named all the same.
         let home = self.home.as_ref().and_then(|home| home.to_str()).map(|home| ("HOME", home.to_owned()));
         let user = std::env::var("USERNAME").ok().map(|user| ("USER", user));
@@ -73,8 +73,8 @@ impl Settings {
         let set = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| nameable(name) || mentioned.contains(name));
-        // `--env` goes over the variable, here too.
-        let environment = self.environment.iter().map(|name| ("BASTION_ENV".to_owned(), name.clone()));
+        // What is meant goes over the variable, here too.
+        let environment = environment.iter().map(|name| ("BASTION_ENV".to_owned(), (*name).to_owned()));
         known.chain(set).chain(environment).collect()
     }
 }

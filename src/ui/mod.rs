@@ -12,6 +12,7 @@ mod samples;
 mod status;
 mod table;
 mod terminal;
+mod values;
 
 pub use explain::{Explanation, codes, explained, explanation, explanations};
 pub use human::{age, count, seconds, size};
@@ -19,6 +20,7 @@ pub use line::tunnel_line;
 pub use status::status;
 pub use table::terminal_width;
 pub use terminal::{LogWriter, flush};
+pub use values::values;
 
 use crate::model::{State, TunnelStatus};
 

@@ -65,6 +65,22 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::YOU,
     },
     Explanation {
+        code: "version-skew",
+        tried: "Talking to the running instance of this workspace.",
+        happened: "It is of another version, whose interface differs.",
+        cause: "The program was updated while an instance ran, or two versions are installed.",
+        remedy: "`bastion down` stops it whatever its version; start it again with this one.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "bad-request",
+        tried: "Talking to the running instance of this workspace.",
+        happened: "It did not understand the request.",
+        cause: "Something other than `bastion` talks to its socket, or a bug.",
+        remedy: "If it was `bastion`, report it, with what `-vv` says.",
+        who: who::US,
+    },
+    Explanation {
         code: "internal",
         tried: "Keeping a tunnel up.",
         happened: "A part of this program failed by a mistake of ours; it is started again.",

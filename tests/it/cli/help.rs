@@ -16,6 +16,9 @@ async fn alone() {
       tunnel    Open one tunnel without a file, with the options of `az network bastion tunnel`
       emulator  Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
       explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
+      check     Check the workspace's files: every mistake in every environment
+      config    Show the merged, resolved workspace, with where each value came from
+      schema    Print a JSON Schema: of bastion.toml, or of what this program answers
       help      Print this message or the help of the given subcommand(s)
 
     Options:
@@ -24,6 +27,8 @@ async fn alone() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml; in place of
+                          BASTION_ENV
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
@@ -47,6 +52,9 @@ async fn help() {
       tunnel    Open one tunnel without a file, with the options of `az network bastion tunnel`
       emulator  Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
       explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
+      check     Check the workspace's files: every mistake in every environment
+      config    Show the merged, resolved workspace, with where each value came from
+      schema    Print a JSON Schema: of bastion.toml, or of what this program answers
       help      Print this message or the help of the given subcommand(s)
 
     Options:
@@ -59,6 +67,9 @@ async fn help() {
     Global options:
       -f, --file <FILE>
               The workspace file, in place of the nearest bastion.toml
+
+          --env <ENV>
+              The environment: bastion.ENV.toml goes over bastion.toml; in place of BASTION_ENV
 
       -v, --verbose...
               Say more: -v what happens to connections, -vv each one of them
@@ -76,7 +87,7 @@ async fn help() {
 
 #[tokio::test]
 async fn help_of_up() {
-    insta::assert_snapshot!(said(&["up", "--help"]).await, @r#"
+    insta::assert_snapshot!(said(&["up", "--help"]).await, @r"
     exit 0
     ----- out
     Bring tunnels up and keep them up, in the foreground
@@ -91,15 +102,17 @@ async fn help_of_up() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml; in place of
+                          BASTION_ENV
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]
 async fn help_of_tunnel() {
-    insta::assert_snapshot!(said(&["tunnel", "--help"]).await, @r#"
+    insta::assert_snapshot!(said(&["tunnel", "--help"]).await, @r"
     exit 0
     ----- out
     Open one tunnel without a file, with the options of `az network bastion tunnel`
@@ -149,6 +162,9 @@ async fn help_of_tunnel() {
       -f, --file <FILE>
               The workspace file, in place of the nearest bastion.toml
 
+          --env <ENV>
+              The environment: bastion.ENV.toml goes over bastion.toml; in place of BASTION_ENV
+
       -v, --verbose...
               Say more: -v what happens to connections, -vv each one of them
 
@@ -160,12 +176,12 @@ async fn help_of_tunnel() {
               
               [default: auto]
               [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]
 async fn help_of_emulator() {
-    insta::assert_snapshot!(said(&["emulator", "--help"]).await, @r#"
+    insta::assert_snapshot!(said(&["emulator", "--help"]).await, @r"
     exit 0
     ----- out
     Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
@@ -181,10 +197,12 @@ async fn help_of_emulator() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml; in place of
+                          BASTION_ENV
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Every word that a user sees of the commands: exit code, standard output, standard error.
 
+mod check;
 mod explain;
 mod help;
 mod refusals;

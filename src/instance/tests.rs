@@ -1,0 +1,1 @@
+//! Places, claims and grants.

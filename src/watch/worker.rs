@@ -1,0 +1,199 @@
+//! The thread behind a bell. It alone looks at files, for a file on a network that is gone can hold up whoever looks.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use notify::event::{EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Mode;
+use super::route::Route;
+use crate::sys::files;
+
+/// A burst of changes is over when this long nothing changed.
+const QUIET: Duration = Duration::from_millis(100);
+/// A burst is told after this long, even when it goes on.
+const LATEST: Duration = Duration::from_millis(900);
+/// How often files are looked at where the system does not tell of changes.
+const OFTEN: Duration = Duration::from_secs(1);
+/// How often they are looked at where it should: what it does not tell of is noticed late, and not never.
+const SELDOM: Duration = Duration::from_secs(5);
+
+/// Where notes for the thread are left. Nobody who leaves one ever waits for it to be read.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    notes: Mutex<Notes>,
+    left: Condvar,
+    /// What the thread rings.
+    pub(super) bell: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The system's events about these concern us.
+    points: BTreeSet<PathBuf>,
+    directories: BTreeSet<PathBuf>,
+    /// Something that is watched may have changed.
+    stirred: bool,
+    /// Other files are to be watched.
+    pub(super) wanted: Option<BTreeSet<PathBuf>>,
+    /// Nobody listens any more.
+    pub(super) ended: bool,
+}
+
+impl Desk {
+    /// Leaves a note.
+    pub(super) fn leave(&self, write: impl FnOnce(&mut Notes)) {
+        write(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        self.left.notify_one();
+    }
+
+    /// The notes, as soon as there is something to do or at that time.
+    fn wait(&self, until: Instant) -> MutexGuard<'_, Notes> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = |notes: &mut Notes| !notes.stirred && notes.wanted.is_none() && !notes.ended;
+        let longest = until.saturating_duration_since(Instant::now());
+        self.left.wait_timeout_while(notes, longest, nothing).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The system tells of a change, or that it lost some.
+    fn hear(&self, event: &notify::Result<notify::Event>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if event.as_ref().map_or(true, |event| notes.concerns(event)) {
+            notes.stirred = true;
+            self.left.notify_one();
+        }
+    }
+}
+
+impl Notes {
+    fn concerns(&self, event: &notify::Event) -> bool {
+        if event.need_rescan() {
+            return true;
+        }
+        let replaced = match event.kind {
+            // Our own reading is of this kind.
+            EventKind::Access(_) => return false,
+            EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
+            EventKind::Modify(_) | EventKind::Any | EventKind::Other => false,
+        };
+        // A directory changes when anything in it comes or goes; only its own coming and going concerns us.
+        let ours =
+            |path: &PathBuf| self.points.contains(path) || (replaced && self.directories.contains(path));
+        event.paths.iter().any(ours)
+    }
+}
+
+/// The thread's own.
+pub(super) struct Worker {
+    files: BTreeSet<PathBuf>,
+    desk: Arc<Desk>,
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    route: Route,
+    /// Whether it must look often, for the system may not tell.
+    often: bool,
+}
+
+impl Worker {
+    pub(super) fn new(files: BTreeSet<PathBuf>, mode: Mode, desk: Arc<Desk>) -> Self {
+        let heard = Arc::clone(&desk);
+        let watcher = match mode {
+            Mode::Poll => None,
+            Mode::Auto => notify::recommended_watcher(move |event| heard.hear(&event))
+                .inspect_err(|error| tracing::debug!("the system tells nothing of changes: {error}"))
+                .ok(),
+        };
+        Self { files, desk, watcher, watched: BTreeSet::new(), route: Route::default(), often: false }
+    }
+
+    /// Goes the ways anew and watches what is on them now.
+    pub(super) fn look(&mut self) {
+        // Twice, when something changes meanwhile: what was not watched yet may have changed unseen.
+        for _ in 0..3 {
+            let route = Route::find(self.files.iter());
+            self.arm(&route);
+            self.route = Route::find(self.files.iter());
+            if self.route.directories == route.directories {
+                break;
+            }
+        }
+    }
+
+    fn arm(&mut self, route: &Route) {
+        self.desk.leave(|notes| {
+            notes.points.clone_from(&route.points);
+            notes.directories.clone_from(&route.directories);
+        });
+        self.often = true;
+        let Some(watcher) = &mut self.watcher else { return };
+        // All of them anew: one that was removed and made again is no longer watched, and looks the same.
+        for directory in std::mem::take(&mut self.watched) {
+            let _gone = watcher.unwatch(&directory);
+        }
+        let mut told = true;
+        for directory in &route.directories {
+            match watcher.watch(directory, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.watched.insert(directory.clone())),
+                Err(error) => {
+                    tracing::debug!("watching `{}`: {error}; it is looked at instead", directory.display());
+                    told = false;
+                }
+            }
+            told &= files::tells_of_changes(directory);
+        }
+        self.often = !told;
+    }
+
+    /// Until nobody listens any more.
+    pub(super) fn run(mut self) {
+        // When the burst that is going on began, and when it was last seen.
+        let mut burst: Option<(Instant, Instant)> = None;
+        let mut looked = Instant::now();
+        loop {
+            let look = looked + if self.often { OFTEN } else { SELDOM };
+            let due = burst.map_or(look, |(first, last)| (last + QUIET).min(first + LATEST));
+            let mut notes = self.desk.wait(due);
+            let (stirred, wanted, ended) =
+                (std::mem::take(&mut notes.stirred), notes.wanted.take(), notes.ended);
+            drop(notes);
+            if ended {
+                return;
+            }
+            let now = Instant::now();
+            if let Some(wanted) = wanted {
+                self.follow(wanted);
+            }
+            if stirred {
+                burst = Some((burst.map_or(now, |(first, _)| first), now));
+            }
+            if now < due {
+                continue;
+            }
+            looked = now;
+            if burst.take().is_some() {
+                // First watched anew, then told: what changes after the bell is seen.
+                self.look();
+                self.desk.bell.notify_one();
+            } else if Route::find(self.files.iter()) != self.route {
+                burst = Some((now, now));
+            }
+        }
+    }
+
+    fn follow(&mut self, files: BTreeSet<PathBuf>) {
+        if files == self.files {
+            return;
+        }
+        let new = files.difference(&self.files).next().is_some();
+        self.files = files;
+        self.look();
+        if new {
+            self.desk.bell.notify_one();
+        }
+    }
+}
