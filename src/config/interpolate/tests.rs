@@ -15,11 +15,12 @@ fn filled(kind: LayerKind, text: &str, variables: &Variables) -> Result<String, 
     let mut found = Vec::new();
     let mut named = Vec::new();
     let mut filling = Filling { kind, variables, room: MAX_BYTES, found: &mut found };
-    match filling.text(text, Form::Escaped, &(0..0), &mut named) {
-        Value::Text(text, _) => Ok(text),
-        Value::Refused(unset) => Err(found.iter().chain(&unset).map(|found| found.code).collect()),
-        other => panic!("{other:?}"),
+    let value = filling.text(text, Form::Escaped, &(0..0), &mut named);
+    if let Value::Text(text, _) = value {
+        return Ok(text);
     }
+    let Value::Refused(unset) = value else { panic!("{value:?}") };
+    Err(found.iter().chain(&unset).map(|found| found.code).collect())
 }
 
 #[test]
