@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::azure::Azure;
+use super::azure::{Azure, only_emulated};
 use super::settings::Settings;
 use super::{ExitStatus, Failure, load, nearest, refuse, stop};
 use crate::model::{Desired, Name};
@@ -51,6 +51,7 @@ pub(super) async fn run(
     refuse("up --metrics", arguments.metrics.is_some())?;
     refuse("up --allow", arguments.allow.is_some())?;
     let mut desired = load::load(settings, printer)?;
+    only_emulated(&desired)?;
     choose(&mut desired, &arguments.tunnels)?;
 
     // Before anything that would have to be cleaned up.

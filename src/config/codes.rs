@@ -32,6 +32,9 @@ pub const CODES: &[(&str, &str)] = &[
     (UNKNOWN_BASTION, "No bastion of this name is declared."),
     (UNKNOWN_TARGET, "No target of this name is declared."),
     (DUPLICATE_LISTEN_ADDRESS, "Two tunnels listen on the same address."),
+    (EXPOSE, "Other machines could reach the listen address, and the tunnel does not say `expose = true`."),
+    (ENV_NAME, "The variable's name is not one that a tunnel may set."),
+    (ENV_PLACEHOLDER, "The template has something in braces that stands for nothing."),
     (FAULT_PHASE, "The emulator's fault cannot happen in that phase."),
 ];
 
@@ -62,4 +65,7 @@ pub(super) const UNKNOWN_CLOUD: &str = "unknown-cloud";
 pub(super) const UNKNOWN_BASTION: &str = "unknown-bastion";
 pub(super) const UNKNOWN_TARGET: &str = "unknown-target";
 pub(super) const DUPLICATE_LISTEN_ADDRESS: &str = "duplicate-listen-address";
+pub(super) const EXPOSE: &str = "expose";
+pub(super) const ENV_NAME: &str = "env-name";
+pub(super) const ENV_PLACEHOLDER: &str = "env-placeholder";
 pub(super) const FAULT_PHASE: &str = "fault-phase";

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use crate::model::Desired;
 
 mod codes;
+mod defaults;
 mod diagnostic;
 mod document;
 mod excerpt;
@@ -24,15 +25,19 @@ mod merge;
 mod provenance;
 mod raw;
 mod reader;
+mod schema;
+mod shapes;
 mod suggest;
 mod user;
 mod variables;
 
 pub use codes::CODES;
+pub use defaults::defaults_of;
 pub use diagnostic::{Diagnostic, Edit, Help, Label};
 pub use interpolate::{mentioned, nameable};
 pub use layers::{Layer, LayerKind};
 pub use provenance::{Origin, Value};
+pub use schema::schema;
 pub use variables::Variables;
 
 use document::Map;

@@ -4,146 +4,14 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
-
 use super::diagnostic::Diagnostic;
 use super::document::{Map, Node};
-use super::reader::{Entry, Field, Reader, Scalar, Table, Takes, Text};
+use super::reader::{Entry, Reader, Scalar, Table, Takes, Text};
+use super::shapes::{
+    Azure, Backoff, Bastion, Behaviour, Defaults, Emulator, Fault, File, Identity, LongTunnel, Services,
+    Target, Traits, Tunnel,
+};
 use super::{MAX_TUNNELS, codes, keys};
-
-/// A workspace's file.
-#[derive(Debug, Default)]
-pub(super) struct File {
-    /// Whether all of it was TOML; if not, what seems to be absent may be there.
-    pub(super) whole: bool,
-    pub(super) name: Option<Field<Text>>,
-    pub(super) azure: Azure,
-    pub(super) defaults: Defaults,
-    pub(super) bastions: Vec<Entry<Option<Bastion>>>,
-    pub(super) targets: Vec<Entry<Option<Target>>>,
-    pub(super) tunnels: Vec<Entry<Tunnel>>,
-    pub(super) emulator: Emulator,
-}
-
-/// `[azure]`.
-#[derive(Debug, Default)]
-pub(super) struct Azure {
-    /// Where the table's name stands.
-    pub(super) key: Option<Range<usize>>,
-    /// Whether a key was refused that may stand for one that is needed.
-    pub(super) spoilt: bool,
-    pub(super) cloud: Option<Field<Text>>,
-    pub(super) subscription: Option<Field<Text>>,
-    pub(super) resource_group: Option<Field<Text>>,
-}
-
-/// `[defaults]`.
-#[derive(Debug, Default)]
-pub(super) struct Defaults {
-    pub(super) listen_host: Option<Field<Text>>,
-    pub(super) times: Times,
-}
-
-/// The durations that `[defaults]` and each tunnel may set.
-#[derive(Debug, Default)]
-pub(super) struct Times {
-    pub(super) connect_timeout: Option<Field<Text>>,
-    pub(super) keepalive: Option<Field<Text>>,
-}
-
-/// `[bastions.NAME]`.
-#[derive(Debug)]
-pub(super) struct Bastion {
-    pub(super) name: Option<Field<Text>>,
-    pub(super) resource_group: Option<Field<Text>>,
-    pub(super) subscription: Option<Field<Text>>,
-    pub(super) id: Option<Field<Text>>,
-    pub(super) max_setups: Option<Field<Spanned<i64>>>,
-}
-
-/// An entry of `[targets]`.
-#[derive(Debug)]
-pub(super) struct Target {
-    /// Whether a key was refused that may stand for one that is needed.
-    pub(super) spoilt: bool,
-    pub(super) vm: Option<Field<Text>>,
-    pub(super) vmss: Option<Field<Text>>,
-    pub(super) instance: Option<Field<Scalar>>,
-    pub(super) ip: Option<Field<Text>>,
-    pub(super) id: Option<Field<Text>>,
-    pub(super) bastion: Option<Field<Text>>,
-    pub(super) resource_group: Option<Field<Text>>,
-    pub(super) subscription: Option<Field<Text>>,
-}
-
-/// An entry of `[tunnels]`.
-#[derive(Debug)]
-pub(super) enum Tunnel {
-    /// `"LISTEN -> TARGET:PORT"`.
-    Short(Text),
-    /// A table.
-    Long(Box<LongTunnel>),
-    /// Neither; refused already.
-    Broken,
-}
-
-/// `[tunnels.NAME]`.
-#[derive(Debug)]
-pub(super) struct LongTunnel {
-    /// Whether a key was refused that may stand for one that is needed.
-    pub(super) spoilt: bool,
-    pub(super) listen: Option<Field<Scalar>>,
-    pub(super) target: Option<Field<Text>>,
-    pub(super) port: Option<Field<Spanned<i64>>>,
-    pub(super) times: Times,
-}
-
-/// `[emulator]`.
-#[derive(Debug, Default)]
-pub(super) struct Emulator {
-    pub(super) log: Option<Field<Text>>,
-    pub(super) setup_delay: Option<Field<Text>>,
-    pub(super) idle_limit: Option<Field<Text>>,
-    pub(super) frames: Option<Field<Text>>,
-    pub(super) bastions: Vec<Entry<Option<Traits>>>,
-    pub(super) targets: Vec<Entry<Services>>,
-    pub(super) faults: Vec<Fault>,
-}
-
-/// `[emulator.bastions.NAME]`.
-#[derive(Debug)]
-pub(super) struct Traits {
-    pub(super) sku: Option<Field<Text>>,
-    pub(super) enable_tunneling: Option<Field<Scalar>>,
-    pub(super) enable_ip_connect: Option<Field<Scalar>>,
-    pub(super) dns_name: Option<Field<Text>>,
-    pub(super) max_sessions: Option<Field<Spanned<i64>>>,
-    pub(super) reader: Option<Field<Spanned<bool>>>,
-}
-
-/// An entry of `[emulator.targets]`.
-#[derive(Debug)]
-pub(super) enum Services {
-    /// The same service on every port.
-    Everywhere(Text),
-    /// By port, or `default`.
-    ByPort(Vec<Entry<Option<Text>>>),
-    /// Neither; refused already.
-    Broken,
-}
-
-/// One of `[[emulator.faults]]`.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) span: Range<usize>,
-    /// Whether a key was refused that may stand for one that is needed.
-    pub(super) spoilt: bool,
-    pub(super) phase: Option<Field<Text>>,
-    pub(super) action: Option<Field<Text>>,
-    pub(super) after: Option<Field<Scalar>>,
-    pub(super) times: Option<Field<Spanned<i64>>>,
-    pub(super) target: Option<Field<Text>>,
-}
 
 /// Reads a document. There is no file only when reading on would be wasteful.
 pub(super) fn read(document: &Map, whole: bool, reader: &mut Reader) -> Option<File> {
@@ -180,11 +48,19 @@ impl Reader {
             return Azure { spoilt: root.key("azure").is_some(), ..Azure::default() };
         };
         Azure {
-            key: root.key("azure"),
             spoilt: table.spoilt,
             cloud: self.text(&table, "cloud", NAME),
             subscription: self.text(&table, "subscription", NAME),
             resource_group: self.text(&table, "resource_group", NAME),
+            identity: self.identity(&table),
+        }
+    }
+
+    fn identity(&mut self, table: &Table<'_>) -> Identity {
+        Identity {
+            tenant: self.text(table, "tenant", Takes::text("a tenant's ID or domain name")),
+            credential: self.text(table, "credential", Takes::text("the name of a credential")),
+            client_id: self.text(table, "client_id", Takes::text("a client ID")),
         }
     }
 
@@ -193,16 +69,27 @@ impl Reader {
             listen_host: self.text(
                 table,
                 "listen_host",
-                Takes::text("`\"localhost\"` or a loopback address"),
+                Takes::text("`\"localhost\"` or an address of this machine"),
             ),
-            times: self.times(table),
+            port_offset: self.number(table, "port_offset", OFFSET),
+            behaviour: self.behaviour(table),
         }
     }
 
-    fn times(&mut self, table: &Table<'_>) -> Times {
-        Times {
+    fn behaviour(&mut self, table: &Table<'_>) -> Behaviour {
+        Behaviour {
             connect_timeout: self.text(table, "connect_timeout", Takes::DURATION),
             keepalive: self.text(table, "keepalive", Takes::DURATION),
+            drain: self.text(table, "drain", Takes::DURATION),
+            on_outage: self.text(table, "on_outage", Takes::text("\"hold\" or \"refuse\"")),
+            max_connections: self.number(table, "max_connections", "a number from 0 to 100000"),
+            probe: self.text(table, "probe", Takes::text("the name of a probe such as \"session\"")),
+            backoff: self.sub(table, "backoff", &keys::BACKOFF).map_or_else(Backoff::default, |table| {
+                Backoff {
+                    initial: self.text(&table, "initial", Takes::DURATION),
+                    max: self.text(&table, "max", Takes::DURATION),
+                }
+            }),
         }
     }
 
@@ -234,11 +121,14 @@ impl Reader {
     fn bastion(&mut self, items: &Map) -> Bastion {
         let table = self.table(items, &keys::BASTION);
         Bastion {
+            spoilt: table.spoilt,
             name: self.text(&table, "name", NAME),
             resource_group: self.text(&table, "resource_group", NAME),
             subscription: self.text(&table, "subscription", NAME),
             id: self.text(&table, "id", RESOURCE_ID),
+            max_sessions: self.number(&table, "max_sessions", "a number from 0 to 10000"),
             max_setups: self.number(&table, "max_setups", "a number from 1 to 10000"),
+            identity: self.identity(&table),
         }
     }
 
@@ -278,8 +168,23 @@ impl Reader {
             listen: self.scalar(&table, "listen", listen),
             target: self.text(&table, "target", Takes::text("the name of a target")),
             port: self.number(&table, "port", "a port from 1 to 65535"),
-            times: self.times(&table),
+            port_offset: self.number(&table, "port_offset", OFFSET),
+            expose: self.flag(&table, "expose"),
+            enabled: self.flag(&table, "enabled"),
+            profiles: self.texts(&table, "profiles", "an array of names such as [\"debug\"]"),
+            env: self.env(&table),
+            behaviour: self.behaviour(&table),
         }
+    }
+
+    fn env(&mut self, table: &Table<'_>) -> Vec<Entry<Option<Text>>> {
+        let entries = self.entries(table, "env");
+        let takes = Takes::text("a string such as \"http://{addr}\"");
+        let each = |Entry { name, key, value }: Entry<&Node>| {
+            let template = self.string(&name, value, takes);
+            Entry { name, key, value: template }
+        };
+        entries.into_iter().map(each).collect()
     }
 
     fn emulator(&mut self, root: &Table<'_>) -> Option<Emulator> {
@@ -329,10 +234,7 @@ impl Reader {
     }
 
     fn service(&mut self, key: &str, value: &Node) -> Option<Text> {
-        match self.value(key, value, Takes::text("a service such as \"builtin:http\"")) {
-            Some(Scalar::Text(text)) => Some(text),
-            Some(Scalar::Number(_) | Scalar::Flag(_)) | None => None,
-        }
+        self.string(key, value, Takes::text("a service such as \"builtin:http\""))
     }
 
     fn fault(&mut self, span: Range<usize>, items: &Map) -> Fault {
@@ -350,5 +252,6 @@ impl Reader {
     }
 }
 
+const OFFSET: &str = "a number that is added to ports";
 const NAME: Takes = Takes::text("a string");
 const RESOURCE_ID: Takes = Takes::text("a resource ID");

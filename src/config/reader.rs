@@ -120,7 +120,7 @@ impl Reader {
     pub(super) fn table<'a>(&mut self, items: &'a Map, keys: &Keys) -> Table<'a> {
         let mut spoilt = false;
         for (name, member) in items.in_order() {
-            if !keys.known.contains(&name) {
+            if keys.get(name).is_none() {
                 let explain = if self.found.len() < ENOUGH { Explain::Fully } else { Explain::Briefly };
                 spoilt |= !keys.later.contains(&name) || STAND_INS.contains(&name);
                 self.found.push(refuse_key(name, member.key.clone(), keys, explain));
@@ -173,6 +173,25 @@ impl Reader {
             self.wrong_type(key, value, "a table", None);
         }
         table
+    }
+
+    /// The strings of an array; what is none is refused and left out.
+    pub(super) fn texts(&mut self, table: &Table<'_>, key: &str, words: &'static str) -> Vec<Text> {
+        let Some(Member { value, .. }) = table.items.get(key) else { return Vec::new() };
+        let Some(items) = value.as_array() else {
+            let simple = value.as_str().filter(|text| !text.contains(['"', '\\', '\n']));
+            self.wrong_type(key, value, words, simple.map(|text| format!("[\"{text}\"]")));
+            return Vec::new();
+        };
+        items.iter().filter_map(|item| self.string(key, item, Takes::text("names as strings"))).collect()
+    }
+
+    /// A value that must be a string.
+    pub(super) fn string(&mut self, key: &str, value: &Node, takes: Takes) -> Option<Text> {
+        match self.value(key, value, takes) {
+            Some(Scalar::Text(text)) => Some(text),
+            Some(Scalar::Number(_) | Scalar::Flag(_)) | None => None,
+        }
     }
 
     /// The string under a key.
@@ -325,20 +344,20 @@ fn refuse_key(name: &str, span: Range<usize>, keys: &Keys, explain: Explain) -> 
     if explain == Explain::Briefly {
         return found;
     }
-    let all = || keys.known.iter().chain(keys.later).copied();
+    let all = || keys.names().chain(keys.later.iter().copied());
     if let Some(near) = nearest(name, all()) {
         return found.fix(format!("did you mean `{near}`?"), span, near);
     }
-    let home = ALL.iter().find(|other| other.known.contains(&name) || other.later.contains(&name));
+    let home = ALL.iter().find(|other| other.get(name).is_some() || other.later.contains(&name));
     match home {
         Some(home) if home.place == "the top of the file" => {
             found.help(format!("`{name}` belongs at {}, before the first `[table]`", home.place))
         }
         Some(home) => found.help(format!("`{name}` belongs {}", place(home))),
-        None => found.help(format!("keys here: {}", keys.known.join(", "))),
+        None => found.help(format!("keys here: {}", keys.names().collect::<Vec<_>>().join(", "))),
     }
 }
 
 fn place(keys: &Keys) -> String {
-    if keys.place.starts_with('[') { format!("in `{}`", keys.place) } else { format!("at {}", keys.place) }
+    if keys.place.starts_with("the ") { format!("at {}", keys.place) } else { format!("in `{}`", keys.place) }
 }

@@ -11,6 +11,9 @@ use crate::model::{
     Identity, Limits, Listen, Machine, Name, Port, ResourceId, Service, Sku, Target, Tunnel,
 };
 
+mod declared;
+mod keys;
+
 const EMULATED: &str = "[azure]\ncloud = \"emulator\"\n";
 
 fn layer(text: &str) -> [Layer<'_>; 1] {
@@ -284,27 +287,4 @@ fn an_escape_in_a_string_costs_the_exact_place_only() {
     let source = Source { layers: &layer(&text), default_name: "orders", variables: &Variables::default() };
     let found = load(&source).diagnostics;
     assert_eq!(&text[found[0].labels[0].range.clone()], "\"8080 -\\u003e wbe:80\"");
-}
-
-#[test]
-fn the_example_and_the_reference_have_every_key_and_code() {
-    let example = include_str!("../../bastion.toml.example");
-    let reference = include_str!("../../docs/configuration.md");
-    for keys in keys::ALL {
-        for key in keys.known {
-            assert!(example.contains(key), "{key} of {} is not in the example", keys.place);
-            let written = [format!("`{key}`"), format!("`[{key}]`"), format!("[{key}."), format!(".{key}]")];
-            assert!(
-                written.iter().any(|form| reference.contains(form)),
-                "{key} of {}: no reference",
-                keys.place
-            );
-        }
-        for key in keys.later.iter().chain(keys::USER_ONLY) {
-            assert!(reference.contains(&format!("`{key}`")), "{key} of {}: no reference", keys.place);
-        }
-    }
-    for (code, meaning) in CODES {
-        assert!(reference.contains(&format!("| `{code}` | {meaning} |")), "{code}");
-    }
 }

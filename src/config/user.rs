@@ -40,7 +40,7 @@ pub(super) fn split(layer: Map, found: &mut Vec<Diagnostic>) -> User {
                 );
             }
             name => {
-                let known = ROOT.known.contains(&name) || ROOT.later.contains(&name);
+                let known = ROOT.get(name).is_some() || ROOT.later.contains(&name);
                 let holds = "your own configuration holds `azure.credential`, `azure.client_id`, `[defaults]`, `[ssh]`, `[rdp]`, `[clouds]`, `[network]`, `peers` and `unclean_end`";
                 found.push(refuse(name, &member, known, TOP, holds));
             }
@@ -57,7 +57,7 @@ fn personal(mut azure: Member, found: &mut Vec<Diagnostic>) -> Member {
             if PERSONAL.contains(&name.as_str()) {
                 kept.insert(&name, member);
             } else {
-                let known = AZURE.known.contains(&name.as_str()) || AZURE.later.contains(&name.as_str());
+                let known = AZURE.get(&name).is_some() || AZURE.later.contains(&name.as_str());
                 let holds = "`[azure]` in your own configuration holds `credential` and `client_id`";
                 found.push(refuse(&name, &member, known, PERSONAL, holds));
             }

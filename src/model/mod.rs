@@ -11,6 +11,7 @@ mod actual;
 mod desired;
 mod disposition;
 mod emulation;
+pub mod env;
 mod host;
 mod resource_id;
 mod text;

@@ -139,8 +139,11 @@ fn no_terminal_escape_reaches_the_reader() {
         let source = Source { layers: &layers, default_name: nasty, variables: &NO_VARIABLES };
         let found = bastion::config::load(&source).diagnostics;
         let words: String = found.iter().map(|diagnostic| diagnostic.render(&source, false)).collect();
-        let odd =
-            words.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{200b}'..='\u{202e}').contains(c));
+        let odd = words.chars().find(|c| {
+            (c.is_control() && *c != '\n')
+                || ('\u{200b}'..='\u{200f}').contains(c)
+                || ('\u{202a}'..='\u{202e}').contains(c)
+        });
         assert_eq!(odd, None, "{words}");
         // With colour there are escapes, but only those of the renderer.
         for diagnostic in &found {
