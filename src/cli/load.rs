@@ -1,6 +1,6 @@
 //! Finding and loading the workspace, with every mistake in it shown.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
@@ -45,9 +45,10 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
             1 => "1 mistake".to_owned(),
             number => format!("{number} mistakes"),
         };
-        let what = match layers.as_slice() {
-            [_only] => shown(files.workspace().shown()),
-            _ => format!("{} with its layers", shown(files.workspace().shown())),
+        let paths: BTreeSet<&str> = diagnostics.iter().map(|found| found.path(&source)).collect();
+        let what = match (paths.len(), paths.first()) {
+            (1, Some(path)) => printable(path, 400),
+            _ => format!("{} with its layers", printable(&files.workspace().shown().to_string_lossy(), 400)),
         };
         Failure::new(ExitStatus::Usage, format!("{what} has {mistakes}; nothing was started"))
     })
@@ -65,9 +66,4 @@ fn with_hint(failure: Failure, hint: Option<&str>) -> Failure {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
-}
-
-/// A path for messages: whoever named a directory must not write to the terminal with it.
-fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy(), 400)
 }

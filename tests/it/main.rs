@@ -14,6 +14,8 @@ mod gateway;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod layered;
+#[cfg(test)]
 mod pattern;
 #[cfg(test)]
 mod process;

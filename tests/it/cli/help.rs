@@ -23,6 +23,7 @@ async fn alone() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
@@ -58,6 +59,9 @@ async fn help() {
       -f, --file <FILE>
               The workspace file, in place of the nearest bastion.toml
 
+          --env <ENV>
+              The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
+
       -v, --verbose...
               Say more: -v what happens to connections, -vv each one of them
 
@@ -89,6 +93,7 @@ async fn help_of_up() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
@@ -147,6 +152,9 @@ async fn help_of_tunnel() {
       -f, --file <FILE>
               The workspace file, in place of the nearest bastion.toml
 
+          --env <ENV>
+              The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
+
       -v, --verbose...
               Say more: -v what happens to connections, -vv each one of them
 
@@ -179,6 +187,7 @@ async fn help_of_emulator() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]

@@ -1,6 +1,7 @@
 //! Every word that a user sees of the commands: exit code, standard output, standard error.
 
 mod help;
+mod layers;
 mod refusals;
 mod tunnels;
 

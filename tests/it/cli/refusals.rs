@@ -55,8 +55,7 @@ async fn commands_that_are_not_built_yet_are_refused_by_name() {
 #[tokio::test]
 async fn flags_that_are_not_built_yet_are_refused_by_name() {
     for (arguments, name) in [
-        (&["--env", "prod", "up"][..], "--env"),
-        (&["up", "--profile", "debug"], "--profile"),
+        (&["up", "--profile", "debug"][..], "--profile"),
         (&["up", "--format", "json"], "--format"),
         (&["up", "-d"], "up --detach"),
         (&["up", "--detach"], "up --detach"),
