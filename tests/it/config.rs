@@ -17,7 +17,7 @@ use bastion::model::Desired;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-fn corpus(kind: &str) -> Vec<(PathBuf, String)> {
+pub(crate) fn corpus(kind: &str) -> Vec<(PathBuf, String)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(kind);
     let mut files: Vec<_> = fs::read_dir(directory)
         .unwrap()
@@ -40,7 +40,7 @@ fn source<'a>(layers: &'a [Layer<'a>]) -> Source<'a> {
 }
 
 /// Loads a workspace of one file.
-fn load(text: &str) -> (Option<Desired>, Vec<Diagnostic>) {
+pub(crate) fn load(text: &str) -> (Option<Desired>, Vec<Diagnostic>) {
     let Loaded { desired, diagnostics, .. } = bastion::config::load(&source(&layers(text)));
     (desired, diagnostics)
 }

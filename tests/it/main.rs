@@ -23,6 +23,9 @@ mod process;
 #[cfg(unix)]
 mod programs;
 #[cfg(test)]
+#[cfg(unix)]
+mod schema;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 #[cfg(unix)]
