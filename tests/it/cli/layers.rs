@@ -112,7 +112,7 @@ async fn a_mistake_names_the_file_that_it_is_in() {
     3 + page = "0 -> web:80"
       |
 
-    error: bastion.toml with its layers has 2 mistakes; nothing was started
+    error: bastion.local.toml has 2 mistakes; nothing was started
     "#);
 }
 
@@ -171,7 +171,7 @@ async fn a_user_config_that_holds_a_workspace() {
       |
       = help: your own configuration holds `azure.credential`, `azure.client_id`, `[defaults]`, `[ssh]`, `[rdp]`, `[clouds]`, `[network]`, `peers` and `unclean_end`
 
-    error: bastion.toml with its layers has 2 mistakes; nothing was started
+    error: WORK/config/bastion/config.toml has 2 mistakes; nothing was started
     "#);
 }
 
@@ -223,6 +223,6 @@ async fn what_someone_else_planted() {
       |
       = help: keys here: name, azure, defaults, bastions, targets, tunnels, emulator
 
-    error: own.toml with its layers has 1 mistake; nothing was started
+    error: own.local.toml has 1 mistake; nothing was started
     "#);
 }
