@@ -1,5 +1,6 @@
 //! Finding and loading the workspace, with every mistake in it shown.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::settings::Settings;
@@ -60,8 +61,9 @@ pub(super) fn checked(settings: &Settings, printer: Printer, so: &str) -> Result
     }
     let desired = desired.ok_or_else(|| {
         let mistakes = count(diagnostics.len(), "mistake");
-        let what = match layers.as_slice() {
-            [_only] => shown(files.workspace().shown()),
+        let paths: BTreeSet<&str> = diagnostics.iter().map(|found| found.path(&source)).collect();
+        let what = match (paths.len(), paths.first()) {
+            (1, Some(path)) => printable(path, 400),
             _ => format!("{} with its layers", shown(files.workspace().shown())),
         };
         Failure::new(ExitStatus::Usage, format!("{what} has {mistakes}; {so}"))

@@ -74,7 +74,7 @@ struct Global {
     /// The workspace file, in place of the nearest bastion.toml
     #[arg(short, long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     file: Option<PathBuf>,
-    /// The environment: bastion.ENV.toml goes over bastion.toml; in place of BASTION_ENV
+    /// The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
     #[arg(long, global = true, value_name = "ENV", help_heading = GLOBAL)]
     env: Option<String>,
     /// Say more: -v what happens to connections, -vv each one of them

@@ -30,8 +30,8 @@ pub fn defaults_of(desired: &Desired) -> Vec<(String, String)> {
 struct List(Vec<(String, String)>);
 
 impl List {
-    fn add(&mut self, key: &str, value: Value) {
-        self.0.push((key.to_owned(), value.to_string()));
+    fn add(&mut self, key: &str, value: impl Into<Value>) {
+        self.0.push((key.to_owned(), value.into().to_string()));
     }
 
     fn bastion(&mut self, at: &str, bastion: &Bastion) {

@@ -9,6 +9,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer};
 
 use super::Source;
 use super::excerpt::{Excerpts, LONG};
+use super::layers::{LayerKind, Layers};
 use crate::model::safe_char;
 
 /// One mistake.
@@ -101,6 +102,14 @@ impl Diagnostic {
         self.labels.first().map_or(usize::MAX, |label| label.range.start)
     }
 
+    /// The path of the file that it is in: where it has two places, of the one to mend.
+    pub fn path<'a>(&self, source: &Source<'a>) -> &'a str {
+        let layers = Layers::new(source.layers);
+        let main = || source.layers.iter().position(|layer| layer.kind == LayerKind::Workspace);
+        let place = self.labels.first().map(|label| layers.index(label.range.start));
+        layers.get(place.or(self.layer).or_else(main).unwrap_or(0)).map_or("", |(layer, _)| layer.path)
+    }
+
     /// The mistake as a person reads it: the code, the place, the line, what is wrong with it, and the ways out.
     pub fn render(&self, source: &Source<'_>, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
@@ -108,7 +117,7 @@ impl Diagnostic {
         let title = Level::ERROR.primary_title(self.message.as_str()).id(self.code);
         let mut main = Group::with_title(title);
         if self.labels.is_empty() {
-            main = main.element(Origin::path(excerpts.path.as_str()));
+            main = main.element(Origin::path(visible(self.path(source))));
         }
         for excerpt in excerpts.in_order(self) {
             let labels = self.labels.iter().filter(|label| excerpt.holds(&label.range)).map(|label| {

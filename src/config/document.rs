@@ -65,6 +65,14 @@ pub(super) struct Member {
     /// Where the key stands.
     pub(super) key: Range<usize>,
     pub(super) value: Node,
+    /// Its place among the keys: where it stood first.
+    pub(super) order: usize,
+}
+
+impl Member {
+    pub(super) fn new(key: Range<usize>, value: Node) -> Self {
+        Self { order: key.start, key, value }
+    }
 }
 
 impl Map {
@@ -98,10 +106,10 @@ impl Map {
         self.members.into_iter()
     }
 
-    /// All keys, in the order in which they stand.
+    /// All keys, in the order in which they stand; those of later layers follow.
     pub(super) fn in_order(&self) -> Vec<(&str, &Member)> {
         let mut all: Vec<_> = self.members.iter().map(|(key, member)| (key.as_str(), member)).collect();
-        all.sort_by_key(|(_, member)| member.key.start);
+        all.sort_by_key(|(_, member)| member.order);
         all
     }
 }
@@ -142,7 +150,7 @@ impl Node {
 pub(super) fn adopt(table: &DeTable<'_>, text: &str, base: usize) -> Map {
     let members = table.iter().map(|(key, value)| {
         let name = key.get_ref().clone().into_owned();
-        (name, Member { key: shifted(key.span(), base), value: node(value, text, base) })
+        (name, Member::new(shifted(key.span(), base), node(value, text, base)))
     });
     Map { members: members.collect() }
 }

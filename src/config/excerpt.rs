@@ -7,7 +7,7 @@ use annotate_snippets::Snippet;
 
 use super::Source;
 use super::diagnostic::{Diagnostic, visible};
-use super::layers::{LayerKind, Layers};
+use super::layers::Layers;
 use crate::model::safe_char;
 
 /// Lines longer than this are not shown whole.
@@ -15,8 +15,6 @@ pub(super) const LONG: usize = 2_000;
 
 /// The files that a diagnostic speaks about.
 pub(super) struct Excerpts<'a> {
-    /// The file that it is about where it names no place.
-    pub(super) path: String,
     layers: Layers<'a>,
     all: BTreeMap<usize, Excerpt>,
 }
@@ -35,10 +33,6 @@ pub(super) struct Excerpt {
 impl<'a> Excerpts<'a> {
     pub(super) fn new(source: &Source<'a>, diagnostic: &Diagnostic) -> Self {
         let layers = Layers::new(source.layers);
-        let main = diagnostic
-            .layer
-            .or_else(|| source.layers.iter().position(|layer| layer.kind == LayerKind::Workspace));
-        let path = layers.get(main.unwrap_or(0)).map_or("", |(layer, _)| layer.path);
         let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for range in diagnostic.ranges() {
             wanted.entry(layers.index(range.start)).or_default().extend([range.start, range.end]);
@@ -48,7 +42,7 @@ impl<'a> Excerpts<'a> {
             Some((index, Excerpt::new(layer.path, layer.text, base, wanted)))
         };
         let all = wanted.into_iter().filter_map(excerpt).collect();
-        Self { path: visible(path), layers, all }
+        Self { layers, all }
     }
 
     /// The file that a place is in.

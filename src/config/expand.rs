@@ -49,12 +49,14 @@ fn long_form(tunnel: &Node) -> Option<Map> {
         };
         let node =
             Node { span: span.clone(), value: Value::Text(value, form), variables: tunnel.variables.clone() };
-        Some(Member { key: span, value: node })
+        Some(Member::new(span, node))
     };
     let mut long = Map::default();
-    long.insert("listen", as_number(part(listen)?));
-    long.insert("target", part(target)?);
-    long.insert("port", as_number(part(port)?));
+    let members =
+        [("listen", as_number(part(listen)?)), ("target", part(target)?), ("port", as_number(part(port)?))];
+    for (order, (key, member)) in members.into_iter().enumerate() {
+        long.insert(key, Member { order, ..member });
+    }
     let whole = matches!(long.get("port")?.value.value, Value::Number { .. });
     whole.then_some(long)
 }

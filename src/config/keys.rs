@@ -52,13 +52,13 @@ pub(super) enum Kind {
     /// `true` or `false`.
     Flag,
     /// Any of these.
-    Either(&'static [Kind]),
+    Either(&'static [Self]),
     /// An array.
-    List(&'static Kind),
+    List(&'static Self),
     /// A table with these keys.
     Table(&'static Keys),
     /// A table of the file's own names, which have this shape, for values of this kind.
-    Named(&'static str, &'static Kind),
+    Named(&'static str, &'static Self),
 }
 
 /// The shape of names: see [`Name`](crate::model::Name).

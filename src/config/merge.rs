@@ -90,15 +90,18 @@ fn node(under: &mut Member, over: Member, found: &mut Vec<Diagnostic>) {
                 member(under, &key, over, found);
             }
         }
-        (earlier, later) => {
-            // A short form with a variable that is not set: the table over it changes a part only.
-            if let (Value::Refused(why), Value::Table(_)) = (earlier, &later) {
-                found.append(why);
-            }
-            let Node { span, variables, value: _ } = over.value;
-            *under = Member { key: over.key, value: Node { span, variables, value: later } };
+        // A short form with a variable that is not set: a table over it that changes only a part cannot stand alone.
+        (Value::Refused(why), Value::Table(over)) if !stands_alone(&over) => found.append(why),
+        (_, value) => {
+            under.key = over.key;
+            under.value = Node { value, ..over.value };
         }
     }
+}
+
+/// Whether a tunnel's table says all that a short form does.
+fn stands_alone(tunnel: &Map) -> bool {
+    ["listen", "port"].iter().all(|key| tunnel.get(key).is_some())
 }
 
 /// What was refused for a reason that only counts if the value is used, and is used.

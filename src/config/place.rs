@@ -2,7 +2,7 @@
 
 use super::Source;
 use super::diagnostic::{Diagnostic, visible};
-use super::layers::{LayerKind, Layers};
+use super::layers::Layers;
 
 /// A place in a file, as an editor counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,23 +16,20 @@ pub struct Place {
 impl Diagnostic {
     /// Where it stands.
     pub fn place(&self, source: &Source<'_>) -> Place {
-        let layers = Layers::new(source.layers);
-        let start = self.labels.first().map(|label| label.range.start);
-        let main = source.layers.iter().position(|layer| layer.kind == LayerKind::Workspace);
-        let index = start.map(|start| layers.index(start)).or(self.layer).or(main).unwrap_or(0);
-        let Some((layer, base)) = layers.get(index) else { return Place { path: String::new(), at: None } };
-        let before = start.and_then(|start| layer.text.get(..start.checked_sub(base)?));
-        let at = before.map(|before| {
+        let at = self.labels.first().and_then(|label| {
+            let layers = Layers::new(source.layers);
+            let (layer, base) = layers.get(layers.index(label.range.start))?;
+            let before = layer.text.get(..label.range.start.checked_sub(base)?)?;
             let line = before.rsplit('\n').next().unwrap_or_default();
-            (before.matches('\n').count() + 1, line.chars().count() + 1)
+            Some((before.matches('\n').count() + 1, line.chars().count() + 1))
         });
-        Place { path: visible(layer.path), at }
+        Place { path: visible(self.path(source)), at }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Layer, Variables, load};
+    use super::super::{Layer, LayerKind, Variables, load};
     use super::*;
 
     #[test]

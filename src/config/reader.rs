@@ -232,7 +232,7 @@ impl Reader {
 
     /// The value without parts under a key.
     pub(super) fn scalar(&mut self, table: &Table<'_>, key: &str, takes: Takes) -> Option<Field<Scalar>> {
-        let Member { key: span, value } = table.items.get(key)?;
+        let Member { key: span, value, .. } = table.items.get(key)?;
         Some(Field { key: span.clone(), value: self.value(key, value, takes) })
     }
 
@@ -300,8 +300,11 @@ impl Reader {
         }
         let kind = value.kind();
         let message = format!("{} takes {expected}, not {kind}", quote(key));
-        let found =
-            Diagnostic::new(codes::WRONG_TYPE, value.span.clone(), message, format!("this is {kind}"));
+        let label = match value.as_str().filter(|_| !value.variables.is_empty()) {
+            Some(text) => format!("becomes {}", quote(text)),
+            None => format!("this is {kind}"),
+        };
+        let found = Diagnostic::new(codes::WRONG_TYPE, value.span.clone(), message, label);
         self.found.push(match fix {
             Some(fix) => found.fix("write it as", value.span.clone(), fix),
             None => found,

@@ -17,7 +17,7 @@ use bastion::model::Desired;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-fn corpus(kind: &str) -> Vec<(PathBuf, String)> {
+pub(crate) fn corpus(kind: &str) -> Vec<(PathBuf, String)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(kind);
     let mut files: Vec<_> = fs::read_dir(directory)
         .unwrap()
@@ -40,7 +40,7 @@ fn source<'a>(layers: &'a [Layer<'a>]) -> Source<'a> {
 }
 
 /// Loads a workspace of one file.
-fn load(text: &str) -> (Option<Desired>, Vec<Diagnostic>) {
+pub(crate) fn load(text: &str) -> (Option<Desired>, Vec<Diagnostic>) {
     let Loaded { desired, diagnostics, .. } = bastion::config::load(&source(&layers(text)));
     (desired, diagnostics)
 }
@@ -105,11 +105,20 @@ fn what_is_too_large_is_refused_not_eaten() {
 fn every_code_occurs_and_every_occurring_code_is_listed() {
     let texts = corpus("invalid").into_iter().map(|(_, text)| text);
     let texts = texts.chain(large().into_iter().map(|(text, _)| text));
-    let seen: BTreeSet<&str> =
+    let mut seen: BTreeSet<&str> =
         texts.flat_map(|text| load(&text).1).map(|diagnostic| diagnostic.code).collect();
+    seen.extend(crate::layered::codes());
     let listed: BTreeSet<&str> = CODES.iter().map(|(code, _)| *code).collect();
     assert_eq!(listed.len(), CODES.len(), "a code is listed twice");
     assert_eq!(seen, listed);
+}
+
+#[test]
+fn one_run_shows_mistakes_of_ten_kinds() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/invalid/ten-mistakes.toml");
+    let (_, found) = load(&fs::read_to_string(path).unwrap());
+    let kinds: BTreeSet<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();
+    assert!(kinds.len() >= 10, "{kinds:?}");
 }
 
 #[test]

@@ -14,12 +14,17 @@ mod gateway;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod layered;
+#[cfg(test)]
 mod pattern;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 #[cfg(unix)]
 mod programs;
+#[cfg(test)]
+#[cfg(unix)]
+mod schema;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

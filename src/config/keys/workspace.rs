@@ -172,7 +172,7 @@ pub(in crate::config) const TARGET: Keys = Keys {
 };
 
 /// Names of variables that say where something is: a workspace's file must not set `PATH`.
-const VARIABLE: &str = "^[A-Z_][A-Z0-9_]*$";
+const VARIABLE: &str = "^([A-Z_][A-Z0-9_]*)?(HOST|PORT|ADDR|URL|URI|DSN|ENDPOINT)$";
 
 pub(in crate::config) const TUNNEL: Keys = Keys {
     place: "[tunnels.NAME]",

@@ -27,8 +27,7 @@ async fn alone() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
-          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml; in place of
-                          BASTION_ENV
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
@@ -69,7 +68,7 @@ async fn help() {
               The workspace file, in place of the nearest bastion.toml
 
           --env <ENV>
-              The environment: bastion.ENV.toml goes over bastion.toml; in place of BASTION_ENV
+              The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
 
       -v, --verbose...
               Say more: -v what happens to connections, -vv each one of them
@@ -102,8 +101,7 @@ async fn help_of_up() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
-          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml; in place of
-                          BASTION_ENV
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
@@ -163,7 +161,7 @@ async fn help_of_tunnel() {
               The workspace file, in place of the nearest bastion.toml
 
           --env <ENV>
-              The environment: bastion.ENV.toml goes over bastion.toml; in place of BASTION_ENV
+              The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
 
       -v, --verbose...
               Say more: -v what happens to connections, -vv each one of them
@@ -197,8 +195,7 @@ async fn help_of_emulator() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
-          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml; in place of
-                          BASTION_ENV
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]

@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod help;
+mod layers;
 mod refusals;
 mod tunnels;
 

@@ -208,6 +208,21 @@ async fn names_of_tunnels() {
 }
 
 #[tokio::test]
+async fn a_cloud_that_needs_a_sign_in() {
+    let azure = "[azure]\nsubscription = \"s\"\nresource_group = \"rg\"\n";
+    let text = WORKSPACE.replace("[azure]\ncloud = \"emulator\"\n", azure);
+    assert_ne!(text, WORKSPACE);
+    let told = said_of(&text, &["up"]).await;
+    insta::assert_snapshot!(told, @r#"
+    exit 2
+    ----- err
+    error: signing in to Azure is not supported yet
+    hint: `cloud = "emulator"` in `[azure]` runs everything against the embedded emulator
+    "#);
+    assert_eq!(said_of(&text, &["emulator"]).await, told);
+}
+
+#[tokio::test]
 async fn a_workspace_of_someone_else() {
     let env = TestEnv::new();
     env.workspace(WORKSPACE);
