@@ -1,7 +1,8 @@
 //! What `status` and events promise to machines, as JSON Schema, from the very types that are sent.
 
-use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 
 use super::wire::{Status, TunnelEvent};
 
@@ -16,7 +17,10 @@ pub fn event_schema() -> String {
 }
 
 fn text<T: JsonSchema>() -> String {
-    let schema = SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<T>();
+    // What is taken for a missing value when reading is no promise about writing, where nothing is missing.
+    let no_defaults = RecursiveTransform(|schema: &mut Schema| drop(schema.remove("default")));
+    let settings = SchemaSettings::draft07().for_serialize().with_transform(no_defaults);
+    let schema = settings.into_generator().into_root_schema_for::<T>();
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text

@@ -33,6 +33,7 @@ pub struct About {
     /// The environment, when one was chosen.
     pub environment: Option<String>,
     /// Since when it runs (RFC 3339, UTC).
+    #[schemars(extend("format" = "date-time"))]
     pub started: String,
 }
 
@@ -94,6 +95,7 @@ pub struct Instance {
     /// The workspace's file in it.
     pub file: String,
     /// Since when it runs (RFC 3339, UTC).
+    #[schemars(extend("format" = "date-time"))]
     pub started: String,
 }
 
@@ -103,7 +105,8 @@ pub struct Instance {
 pub struct TunnelStatus {
     /// Its name.
     pub name: String,
-    /// Its state: pending, resolving, connecting, ready, degraded, blocked, draining or stopped.
+    /// Its state.
+    #[schemars(extend("enum" = ["pending", "resolving", "connecting", "ready", "degraded", "blocked", "draining", "stopped"]))]
     pub state: String,
     /// The stable code of what is wrong; null when nothing is.
     pub code: Option<String>,
@@ -132,6 +135,7 @@ pub struct TunnelStatus {
     /// Bytes from the target to local programs, all connections ever.
     pub bytes_out: u64,
     /// Since when it is in this state (RFC 3339, UTC).
+    #[schemars(extend("format" = "date-time"))]
     pub since: String,
     /// Its `env`, with the address filled in; empty while it does not listen.
     pub env: BTreeMap<String, String>,
@@ -150,7 +154,9 @@ impl TunnelStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Waiting {
-    /// What they wait for: path, setup, connections (the tunnel's limit) or sessions (the bastion's).
+    /// What they wait for: the path to come back, a session to open, or one of as many connections (of the tunnel) or
+    /// sessions (of the bastion) as there may be.
+    #[schemars(extend("enum" = ["path", "setup", "connections", "sessions"]))]
     #[serde(rename = "for")]
     pub reason: String,
     /// How many.
@@ -184,8 +190,9 @@ pub struct BastionStatus {
 #[serde(default)]
 pub struct TunnelEvent {
     /// When (RFC 3339, UTC).
+    #[schemars(extend("format" = "date-time"))]
     pub time: String,
-    /// What kind of event: `state`.
+    /// What kind of event: `state`, the only one of this edition; others may come.
     pub event: String,
     /// The tunnel's name.
     pub tunnel: String,

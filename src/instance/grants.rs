@@ -74,7 +74,7 @@ impl Grants {
         let failed = |error: io::Error| GrantsError::Io(self.path.clone(), error);
         let file = GrantsFile::new(self.workspace.to_string_lossy().into_owned(), granted.iter().cloned());
         let content = serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?;
-        drop(directory::replace(&self.path, &content, |_| Ok(())).map_err(failed)?);
+        drop(directory::replace(&self.path, &content, File::sync_all).map_err(failed)?);
         self.granted = granted;
         self.problem = None;
         Ok(())

@@ -67,3 +67,85 @@ impl std::fmt::Display for ListenWords {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::model::{Bastion, Behaviour, Cloud, Emulation, Identity, Limits, Port, ResourceId, Target};
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn desired(listen: Listen, endpoint: Endpoint, bastion: &str, port: u16) -> Desired {
+        let id = ResourceId::compose("s", "g", "Microsoft.Network/bastionHosts", bastion).unwrap();
+        let tunnel = Tunnel {
+            listen,
+            target: name("web"),
+            port: Port::new(port).unwrap(),
+            profiles: BTreeSet::new(),
+            env: BTreeMap::new(),
+            behaviour: Behaviour::default(),
+        };
+        Desired {
+            workspace: name("w"),
+            cloud: Cloud::Public,
+            bastions: [(
+                name("hub"),
+                Bastion { id, identity: Identity::default(), limits: Limits::default() },
+            )]
+            .into(),
+            targets: [(name("web"), Target { bastion: name("hub"), endpoint })].into(),
+            tunnels: [(name("page"), tunnel)].into(),
+            emulation: Emulation::default(),
+        }
+    }
+
+    #[test]
+    fn only_what_other_machines_can_reach_needs_a_grant() {
+        let address = || Endpoint::Address(Ipv4Addr::new(10, 0, 0, 4));
+        for (listen, wanted) in [
+            (Listen::Localhost(80), false),
+            (Listen::Address(IpAddr::from([127, 0, 0, 9]), 80), false),
+            (Listen::Address("::1".parse().unwrap(), 80), false),
+            (Listen::Address("::".parse().unwrap(), 80), true),
+            (Listen::Address(IpAddr::from([192, 168, 0, 7]), 0), true),
+        ] {
+            let wants = desired(listen, address(), "b", 80).grants_wanted();
+            assert_eq!(!wants.is_empty(), wanted, "{listen}");
+        }
+    }
+
+    #[test]
+    fn whatever_changes_has_to_be_allowed_anew() {
+        let all = Listen::Address(IpAddr::from([0, 0, 0, 0]), 8080);
+        let vm = |vm: &str| {
+            let id = ResourceId::compose("s", "g", "Microsoft.Compute/virtualMachines", vm).unwrap();
+            Endpoint::Resource(id)
+        };
+        let address = Endpoint::Address(Ipv4Addr::new(10, 0, 0, 4));
+        let other = Listen::Address(IpAddr::from([0, 0, 0, 0]), 8081);
+        let words: Vec<String> = [
+            desired(all, vm("a"), "b", 80),
+            desired(all, vm("c"), "b", 80),
+            desired(all, vm("a"), "d", 80),
+            desired(all, vm("a"), "b", 81),
+            desired(other, vm("a"), "b", 80),
+            desired(all, address, "b", 80),
+        ]
+        .iter()
+        .flat_map(|desired| desired.grants_wanted().into_iter().map(|(_, grant)| grant.what))
+        .collect();
+        assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), 6, "{words:#?}");
+        assert_eq!(
+            words.first().unwrap(),
+            "tunnel `page` listens on 0.0.0.0:8080 (every network of this machine) and leads to port 80 of \
+             /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/a through \
+             /subscriptions/s/resourceGroups/g/providers/Microsoft.Network/bastionHosts/b"
+        );
+        assert_eq!(desired(all, vm("a"), "b", 80).grants_wanted()[0].0, name("page"));
+    }
+}

@@ -111,7 +111,7 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
 
 /// Puts a file that only this user can read in the place of another: a reader sees the old one or the new one, whole.
 ///
-/// `ready` is called with it before it has its name.
+/// `ready` is called with it before it has its name: to have it on the disk (`sync_all`), or to lock it.
 ///
 /// # Errors
 /// What the system said; the old file is then as it was.
@@ -139,6 +139,5 @@ fn write(path: &Path, content: &[u8]) -> io::Result<File> {
     }
     let mut file = super::files::create_private(path)?;
     file.write_all(content)?;
-    file.sync_all()?;
     Ok(file)
 }

@@ -6,6 +6,8 @@
 mod cli;
 mod config;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod env;
 #[cfg(test)]
 mod faults;
@@ -13,6 +15,7 @@ mod faults;
 mod gateway;
 #[cfg(test)]
 mod harness;
+mod instance;
 #[cfg(test)]
 mod layered;
 #[cfg(test)]
@@ -32,3 +35,5 @@ mod server;
 mod stopping;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod watch;
