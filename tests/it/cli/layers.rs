@@ -75,7 +75,7 @@ async fn an_environment_must_have_a_file() {
     insta::assert_snapshot!(words(&env, &env.run(&["up", "--env", "local"]).await), @r#"
     exit 2
     ----- err
-    error: `local` is no environment
+    error: no environment can be called `local`
     hint: bastion.local.toml is the personal layer: it is always read
     "#);
     insta::assert_snapshot!(words(&env, &env.run(&["up", "--env", "../prod"]).await), @r#"
@@ -175,6 +175,16 @@ async fn a_user_config_that_holds_a_workspace() {
 
     error: WORK/config/bastion/config.toml has 2 mistakes; nothing was started
     "#);
+}
+
+#[tokio::test]
+async fn the_flag_goes_over_the_variable_in_the_files_too() {
+    let env = TestEnv::new();
+    std::fs::write(env.path("hub.toml"), WORKSPACE).unwrap();
+    std::fs::write(env.path("hub.prod.toml"), "[emulator]\nframes = \"${BASTION_ENV}\"\n").unwrap();
+    let mut command = env.bastion(&["up", "-f", "hub.toml", "--env", "prod"]);
+    command.env("BASTION_ENV", "dev");
+    insta::assert_snapshot!(words(&env, &process::output(command, PATIENCE).await), @r"");
 }
 
 /// A file that somebody else put above the project, or beside its file.
