@@ -13,7 +13,7 @@ use crate::model::CredentialKind;
 const VARIABLE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
 
 /// Durations as people write them: "1h 30m", "5 minutes", "01:30:00".
-const DURATION: &str = r"^\s*([0-9]+([.,][0-9]+)?\s*(h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|ms|msecs?|millis?|milliseconds?|us|µs|usecs?|micros?|microseconds?|ns|nsecs?|nanos?|nanoseconds?)\s*,?\s*)+$|^\s*[0-9]+:[0-9]{2}:[0-9]{2}([.,][0-9]+)?\s*$";
+const DURATION: &str = r"^\s*[+]?\s*([0-9]+([.,][0-9]+)?\s*(h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|ms|msecs?|millis?|milliseconds?|us|µs|usecs?|µsecs?|micros?|microseconds?|ns|nsecs?|nanos?|nanoseconds?)\s*,?\s*)+$|^\s*[+]?\s*[0-9]+:[0-9]{2}:[0-9]{2}([.,][0-9]+)?\s*$";
 
 /// The JSON Schema (draft-07) of `bastion.toml`.
 pub fn schema() -> String {

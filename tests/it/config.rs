@@ -114,6 +114,14 @@ fn every_code_occurs_and_every_occurring_code_is_listed() {
 }
 
 #[test]
+fn one_run_shows_mistakes_of_ten_kinds() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/invalid/ten-mistakes.toml");
+    let (_, found) = load(&fs::read_to_string(path).unwrap());
+    let kinds: BTreeSet<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();
+    assert!(kinds.len() >= 10, "{kinds:?}");
+}
+
+#[test]
 fn the_example_loads() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bastion.toml.example");
     let text = fs::read_to_string(path).unwrap();
