@@ -184,7 +184,19 @@ async fn the_flag_goes_over_the_variable_in_the_files_too() {
     std::fs::write(env.path("hub.prod.toml"), "[emulator]\nframes = \"${BASTION_ENV}\"\n").unwrap();
     let mut command = env.bastion(&["up", "-f", "hub.toml", "--env", "prod"]);
     command.env("BASTION_ENV", "dev");
-    insta::assert_snapshot!(words(&env, &process::output(command, PATIENCE).await), @r"");
+    insta::assert_snapshot!(words(&env, &process::output(command, PATIENCE).await), @r#"
+    exit 2
+    ----- err
+    error[invalid-value]: `frames` cannot be `prod`
+     --> hub.prod.toml:2:10
+      |
+    2 | frames = "${BASTION_ENV}"
+      |          ^^^^^^^^^^^^^^^^ not a size
+      |
+      = help: `"natural"`, `"fragments"`, or a size such as `"64 KiB"`
+
+    error: hub.prod.toml has 1 mistake; nothing was started
+    "#);
 }
 
 /// A file that somebody else put above the project, or beside its file.
