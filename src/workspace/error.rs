@@ -24,7 +24,7 @@ pub enum FindError {
         path: PathBuf,
     },
     /// An environment that cannot be.
-    #[error("`local` is no environment")]
+    #[error("no environment can be called `local`")]
     Local,
 }
 

@@ -134,9 +134,11 @@ impl Workspace {
     }
 }
 
-/// Whether a layer of this name is an environment's: those of other workspaces' personal layers are not.
+/// Whether a layer of this name is an environment's: the personal layer is not, nor is that of another workspace
+/// (`bastion.dev.local.toml` belongs to `bastion.dev.toml`). Some file systems do not tell `LOCAL` from `local`.
 fn is_environment(name: &str) -> bool {
-    name != LOCAL && !name.ends_with(".local")
+    let last = name.rsplit('.').next().unwrap_or(name);
+    !last.eq_ignore_ascii_case(LOCAL)
 }
 
 /// Walks up. What is found is shown as short as it can be.

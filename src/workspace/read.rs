@@ -36,9 +36,7 @@ impl Workspace {
         if let Some(path) = &self.user_config
             && there(path)
         {
-            if path.exists() && !files::is_ours(path) {
-                return Err(ReadError::Foreign { path: path.clone() });
-            }
+            check(path, path, files::is_ours(path))?;
             read.push(text(LayerKind::User, path, path)?);
         }
         read.push(text(LayerKind::Workspace, &self.file, &self.shown)?);
@@ -65,10 +63,7 @@ impl Workspace {
         let shown = self.beside(&self.shown, name);
         // Whoever named a file of somebody else's trusts that one, and its layers too.
         let trusted = files::is_ours(&path) || (self.named && files::same_owner(&path, &self.file));
-        // What a link leads to that is not there is nobody's; reading says what is wrong with it.
-        if path.exists() && !trusted {
-            return Err(ReadError::Foreign { path: shown });
-        }
+        check(&path, &shown, trusted)?;
         text(kind, &path, &shown).map(Some)
     }
 }
@@ -79,6 +74,19 @@ fn there(path: &Path) -> bool {
         Ok(_) => true,
         Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
     }
+}
+
+/// Refuses a file that is not to be believed. One that cannot be looked at, such as the end of a broken link, is
+/// nobody's: then that is what is wrong with it.
+fn check(path: &Path, shown: &Path, trusted: bool) -> Result<(), ReadError> {
+    if trusted {
+        return Ok(());
+    }
+    let path_shown = shown.to_owned();
+    Err(match path.metadata() {
+        Ok(_) => ReadError::Foreign { path: path_shown },
+        Err(source) => ReadError::Unreadable { path: path_shown, source },
+    })
 }
 
 fn text(kind: LayerKind, path: &Path, shown: &Path) -> Result<Text, ReadError> {

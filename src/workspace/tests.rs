@@ -76,7 +76,9 @@ fn environments_are_found_beside_the_file() {
     let nowhere = workspace.with_environment(Some(Name::new("dev").unwrap())).read().unwrap_err();
     assert_eq!(nowhere.hint().unwrap(), "there are: eu-west, prod");
     assert!(workspace.with_environment(Some(Name::new("prod").unwrap())).read().is_ok());
-    assert!(matches!(named(Path::new("bastion.toml"), Some("local")), Err(FindError::Local)));
+    for local in ["local", "LOCAL", "dev.local"] {
+        assert!(matches!(named(Path::new("bastion.toml"), Some(local)), Err(FindError::Local)), "{local}");
+    }
 }
 
 #[test]

@@ -52,11 +52,9 @@ fn case(path: &Path) -> Case {
 
 impl Case {
     /// Loads it, and renders what it says.
-    pub(crate) fn load(&self) -> (Loaded, String) {
-        let layer = |(kind, path, text): &'_ (LayerKind, String, String)| (*kind, path.clone(), text.clone());
-        let files: Vec<_> = self.files.iter().map(layer).collect();
-        let layers: Vec<_> =
-            files.iter().map(|(kind, path, text)| Layer { kind: *kind, path, text }).collect();
+    pub(crate) fn load<'a>(&'a self) -> (Loaded, String) {
+        let layer = |(kind, path, text): &'a (LayerKind, String, String)| Layer { kind: *kind, path, text };
+        let layers: Vec<_> = self.files.iter().map(layer).collect();
         let source = Source { layers: &layers, default_name: "orders", variables: &self.variables };
         let loaded = config::load(&source);
         let said: Vec<_> = loaded.diagnostics.iter().map(|found| found.render(&source, false)).collect();
@@ -101,4 +99,12 @@ fn what_a_workspace_names_is_shown_as_toml_that_says_the_same() {
 pub(crate) fn codes() -> BTreeSet<&'static str> {
     let found = cases().into_iter().flat_map(|case| case.load().0.diagnostics);
     found.map(|diagnostic| diagnostic.code).collect()
+}
+
+#[test]
+fn a_tunnel_that_is_taken_out_is_gone_until_a_later_layer_brings_it_back() {
+    let case = cases().into_iter().find(|case| case.path.ends_with("taken-out")).unwrap();
+    let tunnels = case.load().0.desired.unwrap().tunnels;
+    let names: Vec<_> = tunnels.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["b", "c"], "and nobody listens where the one that is gone did");
 }

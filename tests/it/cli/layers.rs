@@ -4,11 +4,13 @@ use super::{WORKSPACE, words};
 use crate::env::TestEnv;
 use crate::process::{self, PATIENCE};
 
-/// What a person shares: no tunnel of it is where another one listens.
+/// What people share. (Of the loopback's addresses, macOS has 127.0.0.1 only.)
+#[cfg(not(target_os = "macos"))]
 const SHARED: &str = "[azure]\ncloud = \"emulator\"\n[bastions.hub]\n[targets]\nweb = { vm = \"vm-web\" }\n\
                       [tunnels]\nweb = \"127.0.0.2:0 -> web:80\"\npage = \"127.0.0.2:0 -> web:80\"\n";
 
 /// Where the tunnel `web` listens.
+#[cfg(not(target_os = "macos"))]
 async fn host(env: &TestEnv, arguments: &[&str]) -> String {
     let up = env.start(&[&["up", "web"], arguments].concat());
     let host = up.address("web").await.ip().to_string();
@@ -73,7 +75,7 @@ async fn an_environment_must_have_a_file() {
     insta::assert_snapshot!(words(&env, &env.run(&["up", "--env", "local"]).await), @r#"
     exit 2
     ----- err
-    error: `local` is no environment
+    error: no environment can be called `local`
     hint: bastion.local.toml is the personal layer: it is always read
     "#);
     insta::assert_snapshot!(words(&env, &env.run(&["up", "--env", "../prod"]).await), @r#"
@@ -172,6 +174,28 @@ async fn a_user_config_that_holds_a_workspace() {
       = help: your own configuration holds `azure.credential`, `azure.client_id`, `[defaults]`, `[ssh]`, `[rdp]`, `[clouds]`, `[network]`, `peers` and `unclean_end`
 
     error: WORK/config/bastion/config.toml has 2 mistakes; nothing was started
+    "#);
+}
+
+#[tokio::test]
+async fn the_flag_goes_over_the_variable_in_the_files_too() {
+    let env = TestEnv::new();
+    std::fs::write(env.path("hub.toml"), WORKSPACE).unwrap();
+    std::fs::write(env.path("hub.prod.toml"), "[emulator]\nframes = \"${BASTION_ENV}\"\n").unwrap();
+    let mut command = env.bastion(&["up", "-f", "hub.toml", "--env", "prod"]);
+    command.env("BASTION_ENV", "dev");
+    insta::assert_snapshot!(words(&env, &process::output(command, PATIENCE).await), @r#"
+    exit 2
+    ----- err
+    error[invalid-value]: `frames` cannot be `prod`
+     --> hub.prod.toml:2:10
+      |
+    2 | frames = "${BASTION_ENV}"
+      |          ^^^^^^^^^^^^^^^^ not a size
+      |
+      = help: `"natural"`, `"fragments"`, or a size such as `"64 KiB"`
+
+    error: hub.prod.toml has 1 mistake; nothing was started
     "#);
 }
 
