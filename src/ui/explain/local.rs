@@ -65,6 +65,15 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::YOU,
     },
     Explanation {
+        code: "too-many-waiting",
+        tried: "Holding a connection until it can be served.",
+        happened: "So many connections of the tunnel wait already that it was refused.",
+        cause: "At most 256 wait: the path is down, or more programs connect than `max_connections` or `max_sessions` \
+                serve in time.",
+        remedy: "`bastion status` says what they wait for; raise that limit, or mend the path.",
+        who: who::FILE,
+    },
+    Explanation {
         code: "version-skew",
         tried: "Talking to the running instance of this workspace.",
         happened: "It is of another version, whose interface differs.",

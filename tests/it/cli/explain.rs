@@ -71,6 +71,7 @@ async fn all_codes() {
     listen                    The system refused, for a reason that the message names.
     needs-allow               A tunnel was not started: you have not allowed it yet.
     network                   The rules for connections (certificates, proxy) could not be set up.
+    too-many-waiting          So many connections of the tunnel wait already that it was refused.
     version-skew              It is of another version, whose interface differs.
     bad-request               It did not understand the request.
     internal                  A part of this program failed by a mistake of ours; it is started again.
