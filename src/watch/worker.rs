@@ -213,3 +213,49 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use notify::event::{AccessKind, CreateKind, DataChange, Flag, MetadataKind, RemoveKind};
+    use notify::{Error, Event};
+
+    use super::*;
+
+    /// What the desk notes of an event: something stirred, something moved.
+    fn noted(event: notify::Result<Event>) -> (bool, bool) {
+        let desk = Desk::default();
+        desk.leave(|notes| {
+            notes.points = [PathBuf::from("/d/file")].into();
+            notes.directories = [PathBuf::from("/d")].into();
+        });
+        desk.hear(&event);
+        let notes = desk.notes.lock().unwrap();
+        (notes.stirred, notes.moved)
+    }
+
+    fn of(kind: EventKind, path: &str) -> notify::Result<Event> {
+        Ok(Event::new(kind).add_path(Path::new(path).to_owned()))
+    }
+
+    #[test]
+    fn events_that_were_lost_ring() {
+        assert_eq!(noted(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))), (true, true));
+        assert_eq!(noted(Err(Error::generic("lost"))), (true, true));
+    }
+
+    #[test]
+    fn only_what_concerns_us_rings() {
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let touched = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+        let (made, removed) = (EventKind::Create(CreateKind::Any), EventKind::Remove(RemoveKind::Any));
+        for kind in [written, touched, made, removed] {
+            assert_eq!(noted(of(kind, "/d/file")), (true, false), "{kind:?}");
+            assert_eq!(noted(of(kind, "/d/other")), (false, false), "{kind:?}");
+        }
+        assert_eq!(noted(of(EventKind::Access(AccessKind::Any), "/d/file")), (false, false));
+        assert_eq!(noted(of(touched, "/d")), (false, false));
+        assert_eq!(noted(of(removed, "/d")), (true, true));
+    }
+}
