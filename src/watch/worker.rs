@@ -224,13 +224,13 @@ mod tests {
     use super::*;
 
     /// What the desk notes of an event: something stirred, something moved.
-    fn noted(event: notify::Result<Event>) -> (bool, bool) {
+    fn noted(event: &notify::Result<Event>) -> (bool, bool) {
         let desk = Desk::default();
         desk.leave(|notes| {
             notes.points = [PathBuf::from("/d/file")].into();
             notes.directories = [PathBuf::from("/d")].into();
         });
-        desk.hear(&event);
+        desk.hear(event);
         let notes = desk.notes.lock().unwrap();
         (notes.stirred, notes.moved)
     }
@@ -241,8 +241,8 @@ mod tests {
 
     #[test]
     fn events_that_were_lost_ring() {
-        assert_eq!(noted(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))), (true, true));
-        assert_eq!(noted(Err(Error::generic("lost"))), (true, true));
+        assert_eq!(noted(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))), (true, true));
+        assert_eq!(noted(&Err(Error::generic("lost"))), (true, true));
     }
 
     #[test]
@@ -251,11 +251,11 @@ mod tests {
         let touched = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
         let (made, removed) = (EventKind::Create(CreateKind::Any), EventKind::Remove(RemoveKind::Any));
         for kind in [written, touched, made, removed] {
-            assert_eq!(noted(of(kind, "/d/file")), (true, false), "{kind:?}");
-            assert_eq!(noted(of(kind, "/d/other")), (false, false), "{kind:?}");
+            assert_eq!(noted(&of(kind, "/d/file")), (true, false), "{kind:?}");
+            assert_eq!(noted(&of(kind, "/d/other")), (false, false), "{kind:?}");
         }
-        assert_eq!(noted(of(EventKind::Access(AccessKind::Any), "/d/file")), (false, false));
-        assert_eq!(noted(of(touched, "/d")), (false, false));
-        assert_eq!(noted(of(removed, "/d")), (true, true));
+        assert_eq!(noted(&of(EventKind::Access(AccessKind::Any), "/d/file")), (false, false));
+        assert_eq!(noted(&of(touched, "/d")), (false, false));
+        assert_eq!(noted(&of(removed, "/d")), (true, true));
     }
 }
