@@ -32,7 +32,7 @@ const CONNECTIONS: usize = 64;
 /// The most that a request's body may weigh.
 const BODY: usize = 1024 * 1024;
 /// How long a request may take to arrive, its head and its body each.
-const ARRIVAL: Duration = Duration::from_secs(10);
+const ARRIVAL: Duration = Duration::from_secs(5);
 /// How long connections may take to hear of the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Between two attempts to accept, when the system has no room for more.

@@ -34,16 +34,16 @@ impl Places {
     ///
     /// A runtime directory that is not the user's own is passed over: `su` and `sudo` often leave that of another user.
     pub fn new(surroundings: &Surroundings) -> Self {
-        let absolute = |path: &Option<PathBuf>| path.as_ref().filter(|path| path.is_absolute()).cloned();
         let short = surroundings.temporary.join(format!("bastion-{}", directory::user()));
-        let state =
-            absolute(&surroundings.state).map_or_else(|| short.join("state"), |state| state.join("bastion"));
-        let runtime = absolute(&surroundings.runtime).filter(|runtime| directory::is_own(runtime));
-        let runtime = match runtime {
-            Some(runtime) => runtime.join("bastion"),
-            None if surroundings.state.is_some() => state.join("run"),
-            None => short.clone(),
+        // As the standard of these variables has it, a relative path counts for nothing.
+        let state = surroundings.state.as_ref().filter(|path| path.is_absolute());
+        let runtime = surroundings.runtime.as_ref().filter(|path| path.is_absolute());
+        let runtime = match (runtime.filter(|path| directory::is_own(path)), state) {
+            (Some(runtime), _) => runtime.join("bastion"),
+            (None, Some(state)) => state.join("bastion").join("run"),
+            (None, None) => short.clone(),
         };
+        let state = state.map_or_else(|| short.join("state"), |state| state.join("bastion"));
         Self { runtime, state, short }
     }
 
@@ -54,7 +54,7 @@ impl Places {
 
     /// Makes the runtime directory, and the one that the socket is in.
     pub(super) fn prepare_runtime(&self, socket: &Path) -> Result<(), DirectoryError> {
-        directory::private(&self.runtime)?;
+        self.private(&self.runtime)?;
         match socket.parent() {
             Some(parent) if parent == self.short => directory::private(parent),
             _ => Ok(()),
@@ -63,8 +63,16 @@ impl Places {
 
     /// Makes the directory of what users allowed.
     pub(super) fn prepare_grants(&self) -> Result<(), DirectoryError> {
-        directory::private(&self.state)?;
+        self.private(&self.state)?;
         directory::private(&self.grants())
+    }
+
+    /// The one in the directory for temporary files may be made by anyone beforehand; then nothing below it is safe.
+    fn private(&self, path: &Path) -> Result<(), DirectoryError> {
+        if path.starts_with(&self.short) {
+            directory::private(&self.short)?;
+        }
+        directory::private(path)
     }
 
     pub(super) fn grants(&self) -> PathBuf {

@@ -153,11 +153,26 @@ fn a_directory_of_another_user_is_refused() {
     let mut places = places(root.path());
     std::fs::create_dir_all(&places.runtime).unwrap();
     // Only root can give a directory away; for everyone else `/` is one of another user.
-    if std::os::unix::fs::chown(&places.runtime, Some(65534), None).is_err() {
+    let another = crate::sys::directory::user().parse::<u32>().unwrap() + 1;
+    if std::os::unix::fs::chown(&places.runtime, Some(another), None).is_err() {
         places.runtime = "/".into();
     }
     let refused = claim(&places, &identity("/a")).unwrap_err().to_string();
     assert!(refused.contains("belongs to another user"), "{refused}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_someone_else_made_for_us_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = tempfile::tempdir().unwrap();
+    let places = Places::new(&Surroundings { temporary: root.path().to_owned(), ..Surroundings::default() });
+    std::fs::create_dir(&places.runtime).unwrap();
+    std::fs::set_permissions(&places.runtime, std::fs::Permissions::from_mode(0o777)).unwrap();
+    // Neither directly in it nor below it.
+    assert!(claim(&places, &identity("/a")).is_err());
+    assert!(Grants::load(&places, Path::new("/a/bastion.toml")).remember(&[]).is_err());
+    assert!(!places.state.exists());
 }
 
 fn expose(what: &str) -> Grant {

@@ -44,7 +44,7 @@ impl Watch {
         let desk = Arc::new(Desk::default());
         let mut worker = Worker::new(absolute(files), mode, Arc::clone(&desk));
         // Here, not in the thread: what changes after this returns is noticed.
-        worker.look();
+        worker.look(true);
         // It ends by itself, and is not waited for: it may hang on a file that a network does not give.
         let _ends_itself =
             std::thread::Builder::new().name("watch".to_owned()).spawn(move || worker.run())?;
@@ -56,7 +56,8 @@ impl Watch {
         self.desk.bell.notified().await;
     }
 
-    /// Watches these files and no others. Files that are new to it ring the bell once: they may have changed before.
+    /// Watches these files and no others. When they are not those watched before, that rings the bell once: a new one
+    /// may have changed before.
     pub fn follow(&mut self, files: &[PathBuf]) {
         self.desk.leave(|notes| notes.wanted = Some(absolute(files)));
     }

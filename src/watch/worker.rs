@@ -39,6 +39,8 @@ pub(super) struct Notes {
     directories: BTreeSet<PathBuf>,
     /// Something that is watched may have changed.
     stirred: bool,
+    /// A directory that is watched came or went, or nobody knows: what is watched may be no longer what has the name.
+    moved: bool,
     /// Other files are to be watched.
     pub(super) wanted: Option<BTreeSet<PathBuf>>,
     /// Nobody listens any more.
@@ -63,28 +65,32 @@ impl Desk {
     /// The system tells of a change, or that it lost some.
     fn hear(&self, event: &notify::Result<notify::Event>) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        if event.as_ref().map_or(true, |event| notes.concerns(event)) {
-            notes.stirred = true;
+        match event {
+            Ok(event) if !event.need_rescan() => notes.hear(event),
+            // Something was lost.
+            Ok(_) | Err(_) => (notes.stirred, notes.moved) = (true, true),
+        }
+        if notes.stirred {
             self.left.notify_one();
         }
     }
 }
 
 impl Notes {
-    fn concerns(&self, event: &notify::Event) -> bool {
-        if event.need_rescan() {
-            return true;
-        }
+    fn hear(&mut self, event: &notify::Event) {
         let replaced = match event.kind {
             // Our own reading is of this kind.
-            EventKind::Access(_) => return false,
+            EventKind::Access(_) => return,
             EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
             EventKind::Modify(_) | EventKind::Any | EventKind::Other => false,
         };
-        // A directory changes when anything in it comes or goes; only its own coming and going concerns us.
-        let ours =
-            |path: &PathBuf| self.points.contains(path) || (replaced && self.directories.contains(path));
-        event.paths.iter().any(ours)
+        for path in &event.paths {
+            self.stirred |= self.points.contains(path);
+            // A directory changes when anything in it comes or goes; only its own coming and going concerns us.
+            if replaced && self.directories.contains(path) {
+                (self.stirred, self.moved) = (true, true);
+            }
+        }
     }
 }
 
@@ -94,6 +100,9 @@ pub(super) struct Worker {
     desk: Arc<Desk>,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
+    /// What was to be watched when that was last arranged.
+    arranged: BTreeSet<PathBuf>,
+    /// What was found when it was last looked.
     route: Route,
     /// Whether it must look often, for the system may not tell.
     often: bool,
@@ -108,35 +117,42 @@ impl Worker {
                 .inspect_err(|error| tracing::debug!("the system tells nothing of changes: {error}"))
                 .ok(),
         };
-        Self { files, desk, watcher, watched: BTreeSet::new(), route: Route::default(), often: false }
+        let (watched, arranged) = (BTreeSet::new(), BTreeSet::new());
+        Self { files, desk, watcher, watched, arranged, route: Route::default(), often: false }
     }
 
-    /// Goes the ways anew and watches what is on them now.
-    pub(super) fn look(&mut self) {
-        // Twice, when something changes meanwhile: what was not watched yet may have changed unseen.
+    /// Goes the ways anew, and has watched what is on them now: everything `anew`, or only where the ways changed.
+    pub(super) fn look(&mut self, anew: bool) {
+        let mut anew = anew;
+        // Once more when something changed meanwhile, in what was not watched yet. Whoever changes it faster than that
+        // is seen by looking.
         for _ in 0..3 {
             let route = Route::find(self.files.iter());
-            self.arm(&route);
-            self.route = Route::find(self.files.iter());
-            if self.route.directories == route.directories {
-                break;
+            self.desk.leave(|notes| {
+                notes.points.clone_from(&route.points);
+                notes.directories.clone_from(&route.directories);
+            });
+            if anew || route.directories != self.arranged {
+                self.arrange(&route.directories);
             }
+            self.route = Route::find(self.files.iter());
+            if self.route == route {
+                return;
+            }
+            anew = false;
         }
     }
 
-    fn arm(&mut self, route: &Route) {
-        self.desk.leave(|notes| {
-            notes.points.clone_from(&route.points);
-            notes.directories.clone_from(&route.directories);
-        });
+    fn arrange(&mut self, directories: &BTreeSet<PathBuf>) {
+        self.arranged.clone_from(directories);
         self.often = true;
         let Some(watcher) = &mut self.watcher else { return };
-        // All of them anew: one that was removed and made again is no longer watched, and looks the same.
+        // All of them: one that was removed and made again is no longer watched, and looks the same.
         for directory in std::mem::take(&mut self.watched) {
             let _gone = watcher.unwatch(&directory);
         }
         let mut told = true;
-        for directory in &route.directories {
+        for directory in directories {
             match watcher.watch(directory, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(self.watched.insert(directory.clone())),
                 Err(error) => {
@@ -153,6 +169,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         // When the burst that is going on began, and when it was last seen.
         let mut burst: Option<(Instant, Instant)> = None;
+        let mut anew = false;
         let mut looked = Instant::now();
         loop {
             let look = looked + if self.often { OFTEN } else { SELDOM };
@@ -160,6 +177,7 @@ impl Worker {
             let mut notes = self.desk.wait(due);
             let (stirred, wanted, ended) =
                 (std::mem::take(&mut notes.stirred), notes.wanted.take(), notes.ended);
+            anew |= std::mem::take(&mut notes.moved);
             drop(notes);
             if ended {
                 return;
@@ -176,24 +194,68 @@ impl Worker {
             }
             looked = now;
             if burst.take().is_some() {
-                // First watched anew, then told: what changes after the bell is seen.
-                self.look();
+                // First watched, then told: what changes after the bell is seen.
+                self.look(std::mem::take(&mut anew));
                 self.desk.bell.notify_one();
             } else if Route::find(self.files.iter()) != self.route {
-                burst = Some((now, now));
+                // Nobody told of it. Is it still the same that is watched?
+                (burst, anew) = (Some((now, now)), true);
             }
         }
     }
 
     fn follow(&mut self, files: BTreeSet<PathBuf>) {
-        if files == self.files {
-            return;
-        }
-        let new = files.difference(&self.files).next().is_some();
-        self.files = files;
-        self.look();
-        if new {
+        if files != self.files {
+            self.files = files;
+            self.look(false);
+            // What changed just before was perhaps not watched yet, or taken for what it was.
             self.desk.bell.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use notify::event::{AccessKind, CreateKind, DataChange, Flag, MetadataKind, RemoveKind};
+    use notify::{Error, Event};
+
+    use super::*;
+
+    /// What the desk notes of an event: something stirred, something moved.
+    fn noted(event: &notify::Result<Event>) -> (bool, bool) {
+        let desk = Desk::default();
+        desk.leave(|notes| {
+            notes.points = [PathBuf::from("/d/file")].into();
+            notes.directories = [PathBuf::from("/d")].into();
+        });
+        desk.hear(event);
+        let notes = desk.notes.lock().unwrap();
+        (notes.stirred, notes.moved)
+    }
+
+    fn of(kind: EventKind, path: &str) -> notify::Result<Event> {
+        Ok(Event::new(kind).add_path(Path::new(path).to_owned()))
+    }
+
+    #[test]
+    fn events_that_were_lost_ring() {
+        assert_eq!(noted(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))), (true, true));
+        assert_eq!(noted(&Err(Error::generic("lost"))), (true, true));
+    }
+
+    #[test]
+    fn only_what_concerns_us_rings() {
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let touched = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+        let (made, removed) = (EventKind::Create(CreateKind::Any), EventKind::Remove(RemoveKind::Any));
+        for kind in [written, touched, made, removed] {
+            assert_eq!(noted(&of(kind, "/d/file")), (true, false), "{kind:?}");
+            assert_eq!(noted(&of(kind, "/d/other")), (false, false), "{kind:?}");
+        }
+        assert_eq!(noted(&of(EventKind::Access(AccessKind::Any), "/d/file")), (false, false));
+        assert_eq!(noted(&of(touched, "/d")), (false, false));
+        assert_eq!(noted(&of(removed, "/d")), (true, true));
     }
 }
