@@ -38,7 +38,7 @@ pub enum Cloud {
 }
 
 /// Who asks: which of a person's or a machine's sign-ins is used for a bastion and what lies behind it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// The tenant to sign in to; `None`: the credential's own.
     pub tenant: Option<String>,
@@ -49,7 +49,7 @@ pub struct Identity {
 }
 
 /// The credentials of the file format.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is named as the file names it")]
 pub enum CredentialKind {
     #[default]
@@ -119,7 +119,7 @@ pub struct Target {
 }
 
 /// What the gateway connects to, as the token exchange names it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     /// A resource with a network card of its own: a virtual machine or a scale set instance.
     Resource(ResourceId),

@@ -1,5 +1,6 @@
 //! Azure resource IDs: kept as written, compared as ARM compares them.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -112,6 +113,19 @@ impl PartialEq for ResourceId {
 }
 
 impl Eq for ResourceId {}
+
+impl PartialOrd for ResourceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ResourceId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let lower = |byte: u8| byte.to_ascii_lowercase();
+        self.text.bytes().map(lower).cmp(other.text.bytes().map(lower))
+    }
+}
 
 impl Hash for ResourceId {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -19,7 +19,11 @@ mod instance;
 #[cfg(test)]
 mod layered;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod pattern;
+#[cfg(test)]
+mod plan;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::rust::{self, Token};
 use crate::tree::{Breach, Law};
 
 pub(crate) const PURE: Law = Law {
-    rule: "model, config, backoff, gateway/wire.rs and gateway/boundary.rs do no I/O, ask no clock, log nothing and are not async",
+    rule: "model, config, plan, lifecycle, backoff, gateway/wire.rs and gateway/boundary.rs do no I/O, ask no clock, log nothing and are not async",
     reason: "what decides is a plain function of its arguments: its tests need no runtime, no waiting and no files. A value that is missing belongs in the arguments",
 };
 
@@ -38,7 +38,8 @@ pub(crate) const UNFINISHED: Law = Law {
     reason: "what is not built yet is refused by name, with a message; it never panics",
 };
 
-const PURE_PLACES: [&str; 5] = ["model", "config", "backoff", "gateway/wire", "gateway/boundary"];
+const PURE_PLACES: [&str; 7] =
+    ["model", "config", "plan", "lifecycle", "backoff", "gateway/wire", "gateway/boundary"];
 const WIRE_PLACES: [&str; 6] =
     ["config/raw", "control", "gateway/wire", "instance/record", "azure", "emulator"];
 const SPAWN_PLACES: [&str; 8] =
