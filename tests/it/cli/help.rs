@@ -94,7 +94,7 @@ async fn help_of_up() {
     Usage: bastion up [OPTIONS] [TUNNEL]...
 
     Arguments:
-      [TUNNEL]...  Tunnels by name; all of the file when none is given
+      [TUNNEL]...  Tunnels by name; all of the file without a profile when none is given
 
     Options:
       -h, --help  Print help

@@ -299,3 +299,42 @@ async fn wrong_proxies() {
     "#);
     emulator.into_running().stop().await;
 }
+
+#[tokio::test]
+async fn what_a_file_may_say_and_up_cannot_do_yet_is_refused_by_name() {
+    let env = TestEnv::new();
+    let base = "[azure]\ncloud = \"emulator\"\n[bastions.hub]\n[targets]\nweb = { vm = \"vm-web\" }\n\
+                [tunnels.web]\nlisten = LISTEN\nport = 80\n";
+    for (key, more) in [
+        ("drain", "drain = \"5s\""),
+        ("on_outage", "on_outage = \"refuse\""),
+        ("max_connections", "max_connections = 3"),
+        ("probe", "probe = \"none\""),
+        ("backoff", "backoff = { initial = \"1s\" }"),
+        ("expose", "expose = true"),
+    ] {
+        let listen = if key == "expose" { "\"0.0.0.0:0\"" } else { "0" };
+        env.workspace(&format!("{}{more}\n", base.replace("LISTEN", listen)));
+        let output = env.run(&["up"]).await;
+        assert_eq!(output.status.code(), Some(2), "{key}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let words = format!("tunnel `web` sets `{key}`, which `bastion up` does not support yet");
+        assert!(said.contains(&words), "{key}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn tunnels_of_a_profile_are_not_part_of_the_default_set() {
+    let env = TestEnv::new();
+    env.workspace(
+        "[azure]\ncloud = \"emulator\"\n[bastions.hub]\n[targets]\nweb = { vm = \"vm-web\" }\n\
+         [tunnels.web]\nlisten = 0\nport = 80\nprofiles = [\"debug\"]\n",
+    );
+    let output = env.run(&["up"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("every tunnel of this workspace belongs to a profile"), "{said}");
+    let up = env.up(&["web"]);
+    up.address("web").await;
+    up.stop().await;
+}
