@@ -3,6 +3,8 @@
 //!
 //! Laws are functions from text to a list of breaches, so that each is also shown to fire on a small sample.
 
+#[path = "tidy/codes.rs"]
+mod codes;
 #[path = "tidy/laws.rs"]
 mod laws;
 #[path = "tidy/papers.rs"]
@@ -126,6 +128,11 @@ fn links_lead_somewhere() {
         let papers = tree.files.iter().filter(|f| f.path.ends_with(".md"));
         papers.flat_map(|f| papers::links(&f.path, &f.text, |path| tree.exists(path))).collect()
     });
+}
+
+#[test]
+fn codes_are_explained() {
+    hold(&codes::LAW, |tree| tree.sources().flat_map(|f| codes::unexplained(&f.path, &f.text)).collect());
 }
 
 #[test]

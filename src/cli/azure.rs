@@ -13,7 +13,7 @@ use super::{ExitStatus, Failure};
 use crate::azure::{Arm, Cloud};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
-use crate::model::{Emulation, EmulatorEndpoint, PortRule};
+use crate::model::{Desired, Emulation, EmulatorEndpoint, PortRule};
 use crate::net::{Network, Proxy, Trust};
 use crate::supervisor::Surroundings;
 use crate::ui::Printer;
@@ -99,6 +99,17 @@ fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
     let proxy = Proxy::new(url, &settings.no_proxy)
         .map_err(|error| Failure::from_error(ExitStatus::Usage, &error))?;
     Ok(Some(proxy))
+}
+
+/// Refuses a workspace that lives in Azure itself.
+pub(super) fn only_emulated(desired: &Desired) -> Result<(), Failure> {
+    match desired.cloud {
+        crate::model::Cloud::Emulator => Ok(()),
+        crate::model::Cloud::Public | crate::model::Cloud::UsGovernment | crate::model::Cloud::China => {
+            let way_out = "`cloud = \"emulator\"` in `[azure]` runs everything against the embedded emulator";
+            Err(no_sign_in_yet().hint(way_out))
+        }
+    }
 }
 
 /// Shown by commands that would need a real sign-in.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::azure::only_emulated;
 use super::settings::Settings;
-use super::{ExitStatus, Failure, workspace};
+use super::{ExitStatus, Failure, load};
 use crate::emulator::Emulator;
 use crate::model::EmulatorEndpoint;
 use crate::sys::files;
@@ -46,7 +47,9 @@ pub(super) async fn run(
             "the emulator connects whoever reaches it to local servers, so it listens for this machine only",
         ));
     }
-    let mut emulation = workspace::load(settings, printer)?.emulation;
+    let desired = load::load(settings, printer)?;
+    only_emulated(&desired)?;
+    let mut emulation = desired.emulation;
     if let Some(log) = arguments.log {
         emulation.log = Some(log);
     }

@@ -10,12 +10,16 @@ use crate::model::chain;
 use crate::ui::{Color, Printer, flush};
 
 mod azure;
+mod check;
+mod config;
 mod emulator;
+mod explain;
+mod load;
+mod schema;
 mod settings;
 mod stop;
 mod tunnel;
 mod up;
-mod workspace;
 
 use settings::Settings;
 
@@ -70,6 +74,9 @@ struct Global {
     /// The workspace file, in place of the nearest bastion.toml
     #[arg(short, long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     file: Option<PathBuf>,
+    /// The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
+    #[arg(long, global = true, value_name = "ENV", help_heading = GLOBAL)]
+    env: Option<String>,
     /// Say more: -v what happens to connections, -vv each one of them
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     verbose: u8,
@@ -79,8 +86,6 @@ struct Global {
     /// When to colour
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL)]
     color: Color,
-    #[arg(long, global = true, hide = true, value_name = "ENV")]
-    env: Option<String>,
     #[arg(long, global = true, hide = true, value_name = "PROFILE")]
     profile: Vec<String>,
     #[arg(long, global = true, hide = true, value_name = "FORMAT")]
@@ -95,6 +100,14 @@ enum Command {
     Tunnel(tunnel::Arguments),
     /// Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
     Emulator(emulator::Arguments),
+    /// Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
+    Explain(explain::Arguments),
+    /// Check the workspace's files: every mistake in every environment
+    Check(check::Arguments),
+    /// Show the merged, resolved workspace, with where each value came from
+    Config(config::Arguments),
+    /// Print a JSON Schema: of bastion.toml, or of what this program answers
+    Schema(schema::Arguments),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -105,12 +118,9 @@ const NOT_YET: &[&str] = &[
     "allow",
     "bench",
     "broker",
-    "check",
     "completions",
-    "config",
     "down",
     "env",
-    "explain",
     "export",
     "gc",
     "import",
@@ -130,7 +140,6 @@ const NOT_YET: &[&str] = &[
     "restart",
     "retry",
     "run",
-    "schema",
     "ssh",
     "status",
     "timeline",
@@ -139,7 +148,32 @@ const NOT_YET: &[&str] = &[
     "whoami",
 ];
 /// Commands that can be typed.
-const BUILT: &[&str] = &["up", "tunnel", "emulator", "help"];
+const BUILT: &[&str] = &["up", "tunnel", "emulator", "explain", "check", "config", "schema", "help"];
+
+/// For whom data is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl std::str::FromStr for Format {
+    type Err = Failure;
+
+    fn from_str(word: &str) -> Result<Self, Failure> {
+        match word {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => {
+                let what = format!("`--format` is `text` or `json`, not `{}`", other.escape_debug());
+                Err(Failure::new(ExitStatus::Usage, what))
+            }
+        }
+    }
+}
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -172,10 +206,15 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     let Global { file, env, profile, format, verbose: _, quiet: _, color: _ } = cli.global;
-    refuse("--env", env.is_some())?;
     refuse("--profile", !profile.is_empty())?;
-    refuse("--format", format.is_some())?;
-    let settings = Settings::from_environment(file);
+    let format = match (&cli.command, format) {
+        (Command::Explain(_) | Command::Check(_) | Command::Config(_), Some(format)) => format.parse()?,
+        (_, format) => {
+            refuse("--format", format.is_some())?;
+            Format::Text
+        }
+    };
+    let settings = Settings::from_environment(file, env);
     if let Some(name) = settings.later {
         refuse(name, true)?;
     }
@@ -190,6 +229,10 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
         Command::Emulator(arguments) => {
             runtime.block_on(Box::pin(emulator::run(arguments, &settings, printer)))
         }
+        Command::Explain(arguments) => explain::run(&arguments, format, printer),
+        Command::Check(arguments) => check::run(&arguments, &settings, format, printer),
+        Command::Config(config::Arguments {}) => config::run(&settings, format, printer),
+        Command::Schema(arguments) => Ok(schema::run(&arguments, printer)),
         Command::Other(words) => Err(unknown(&words)),
     };
     // A name look-up that hangs in the system must not hold up the exit.

@@ -1,7 +1,11 @@
 //! The environment, read once, here and nowhere else.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use etcetera::BaseStrategy as _;
+
+use crate::config::{Variables, nameable};
 use crate::ui::LogWriter;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -11,6 +15,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub(super) struct Settings {
     /// `--file`.
     pub(super) file: Option<PathBuf>,
+    /// `--env`, or `BASTION_ENV`.
+    pub(super) environment: Option<String>,
+    /// Where the user's own configuration is, or would be.
+    pub(super) user_config: Option<PathBuf>,
     /// A variable that is set and not supported yet.
     pub(super) later: Option<&'static str>,
     /// `BASTION_EMULATOR`: the file in which a running emulator wrote how to reach it.
@@ -27,15 +35,20 @@ pub(super) struct Settings {
 
 impl Settings {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    pub(super) fn from_environment(file: Option<PathBuf>) -> Self {
+    pub(super) fn from_environment(file: Option<PathBuf>, environment: Option<String>) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |names: &[&str]| {
             names.iter().find_map(|name| set(name)).and_then(|value| value.into_string().ok())
         };
         // Settings that are promised and not built are refused where they are used, never ignored.
-        let later = ["BASTION_ENV", "BASTION_PROFILE"].into_iter().find(|name| set(name).is_some());
+        let later = Some("BASTION_PROFILE").filter(|name| set(name).is_some());
         Self {
             file,
+            environment: environment
+                .or_else(|| set("BASTION_ENV").map(|name| name.to_string_lossy().into_owned())),
+            user_config: etcetera::choose_base_strategy()
+                .ok()
+                .map(|places| places.config_dir().join("bastion").join("config.toml")),
             later,
             emulator: set("BASTION_EMULATOR").map(PathBuf::from),
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
@@ -47,6 +60,22 @@ impl Settings {
                 .map(PathBuf::from)
                 .collect(),
         }
+    }
+
+    /// The variables that files may name, as they are now: those that every workspace may, and those that the user's
+    /// own configuration mentions.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub(super) fn variables(&self, mentioned: &BTreeSet<String>, environment: Option<&str>) -> Variables {
+        // Where the system names them otherwise, they can be named all the same.
+        let home = self.home.as_ref().and_then(|home| home.to_str()).map(|home| ("HOME", home.to_owned()));
+        let user = std::env::var("USERNAME").ok().map(|user| ("USER", user));
+        let known = [home, user].into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
+        let set = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| nameable(name) || mentioned.contains(name));
+        // What is meant goes over the variable, here too.
+        let environment = environment.iter().map(|name| ("BASTION_ENV".to_owned(), (*name).to_owned()));
+        known.chain(set).chain(environment).collect()
     }
 }
 

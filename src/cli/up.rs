@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::azure::Azure;
+use super::azure::{Azure, only_emulated};
 use super::settings::Settings;
-use super::{ExitStatus, Failure, nearest, refuse, stop, workspace};
-use crate::model::{Desired, Name};
+use super::{ExitStatus, Failure, load, nearest, refuse, stop};
+use crate::model::{Behaviour, Desired, Name};
 use crate::supervisor::{Event, State, Supervisor};
 use crate::sys::signal::StopSignals;
 use crate::ui::{Mark, Printer, seconds};
@@ -18,11 +18,11 @@ const LISTED: usize = 20;
 
 /// Bring tunnels up and keep them up, in the foreground
 ///
-/// Every tunnel of the file, or just the named ones. Ctrl-C stops them: connections get five seconds, every Bastion
+/// Every tunnel of the file without a profile, or just the named ones. Ctrl-C stops them: connections get five seconds, every Bastion
 /// session is deleted.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Tunnels by name; all of the file when none is given
+    /// Tunnels by name; all of the file without a profile when none is given
     #[arg(value_name = "TUNNEL")]
     tunnels: Vec<String>,
     #[arg(short, long, hide = true)]
@@ -50,8 +50,10 @@ pub(super) async fn run(
     refuse("up --no-watch", arguments.no_watch)?;
     refuse("up --metrics", arguments.metrics.is_some())?;
     refuse("up --allow", arguments.allow.is_some())?;
-    let mut desired = workspace::load(settings, printer)?;
+    let mut desired = load::load(settings, printer)?;
+    only_emulated(&desired)?;
     choose(&mut desired, &arguments.tunnels)?;
+    refuse_unbuilt(&desired)?;
 
     // Before anything that would have to be cleaned up.
     let mut signals = StopSignals::register().map_err(|error| {
@@ -91,12 +93,42 @@ fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
             return Err(Failure::new(ExitStatus::Usage, what).hint(&hint));
         }
     }
-    if !named.is_empty() {
+    let declared = desired.tunnels.len();
+    if named.is_empty() {
+        desired.tunnels.retain(|_, tunnel| tunnel.profiles.is_empty());
+    } else {
         desired.tunnels.retain(|name, _| named.iter().any(|wanted| wanted == name.as_str()));
+    }
+    if desired.tunnels.is_empty() && declared > 0 {
+        return Err(Failure::new(ExitStatus::Usage, "every tunnel of this workspace belongs to a profile")
+            .hint("`--profile` is not supported yet; name the tunnels: `bastion up TUNNEL…`"));
     }
     if desired.tunnels.is_empty() {
         return Err(Failure::new(ExitStatus::Usage, "this workspace declares no tunnel")
             .hint("add one: `[tunnels]` with `web = \"8080 -> TARGET:80\"`"));
+    }
+    Ok(())
+}
+
+/// What a file may say already and `up` cannot do yet is refused by name, never ignored.
+fn refuse_unbuilt(desired: &Desired) -> Result<(), Failure> {
+    let usual = Behaviour::default();
+    for (name, tunnel) in &desired.tunnels {
+        let Behaviour { drain, on_outage, max_connections, probe, backoff, .. } = &tunnel.behaviour;
+        let keys = [
+            ("drain", *drain != usual.drain),
+            ("on_outage", *on_outage != usual.on_outage),
+            ("max_connections", *max_connections != usual.max_connections),
+            ("probe", *probe != usual.probe),
+            ("backoff", *backoff != usual.backoff),
+        ];
+        let unbuilt = keys.into_iter().find(|(_, differs)| *differs).map(|(key, _)| key);
+        let unbuilt = unbuilt.or((!tunnel.listen.is_loopback()).then_some("expose"));
+        if let Some(key) = unbuilt {
+            let what = format!("tunnel `{name}` sets `{key}`, which `bastion up` does not support yet");
+            return Err(Failure::new(ExitStatus::Usage, what)
+                .hint("take it out for now, or leave the tunnel out by naming the others"));
+        }
     }
     Ok(())
 }

@@ -11,6 +11,10 @@ pub const CODES: &[(&str, &str)] = &[
         USER_CONFIG_ONLY,
         "The key decides where tokens go, so it belongs in the user's own configuration only.",
     ),
+    (NOT_IN_USER_CONFIG, "The key belongs in a workspace's file, not in the user's own configuration."),
+    (UNSET_VARIABLE, "The variable is not set, and no default is given."),
+    (FOREIGN_VARIABLE, "A workspace's file may not name the variable."),
+    (INVALID_INTERPOLATION, "What begins like a variable is none."),
     (WRONG_TYPE, "The value has another type than the key takes."),
     (MISSING_KEY, "A key that is needed here is missing."),
     (
@@ -28,6 +32,9 @@ pub const CODES: &[(&str, &str)] = &[
     (UNKNOWN_BASTION, "No bastion of this name is declared."),
     (UNKNOWN_TARGET, "No target of this name is declared."),
     (DUPLICATE_LISTEN_ADDRESS, "Two tunnels listen on the same address."),
+    (EXPOSE, "Other machines could reach the listen address, and the tunnel does not say `expose = true`."),
+    (ENV_NAME, "The variable's name is not one that a tunnel may set."),
+    (ENV_PLACEHOLDER, "The template has something in braces that stands for nothing."),
     (FAULT_PHASE, "The emulator's fault cannot happen in that phase."),
 ];
 
@@ -40,6 +47,10 @@ pub(super) const TOO_MANY_MISTAKES: &str = "too-many-mistakes";
 pub(super) const UNKNOWN_KEY: &str = "unknown-key";
 pub(super) const NOT_SUPPORTED_YET: &str = "not-supported-yet";
 pub(super) const USER_CONFIG_ONLY: &str = "user-config-only";
+pub(super) const NOT_IN_USER_CONFIG: &str = "not-in-user-config";
+pub(super) const UNSET_VARIABLE: &str = "unset-variable";
+pub(super) const FOREIGN_VARIABLE: &str = "foreign-variable";
+pub(super) const INVALID_INTERPOLATION: &str = "invalid-interpolation";
 pub(super) const WRONG_TYPE: &str = "wrong-type";
 pub(super) const MISSING_KEY: &str = "missing-key";
 pub(super) const CONFLICTING_KEYS: &str = "conflicting-keys";
@@ -54,4 +65,7 @@ pub(super) const UNKNOWN_CLOUD: &str = "unknown-cloud";
 pub(super) const UNKNOWN_BASTION: &str = "unknown-bastion";
 pub(super) const UNKNOWN_TARGET: &str = "unknown-target";
 pub(super) const DUPLICATE_LISTEN_ADDRESS: &str = "duplicate-listen-address";
+pub(super) const EXPOSE: &str = "expose";
+pub(super) const ENV_NAME: &str = "env-name";
+pub(super) const ENV_PLACEHOLDER: &str = "env-placeholder";
 pub(super) const FAULT_PHASE: &str = "fault-phase";

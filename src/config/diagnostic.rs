@@ -5,9 +5,11 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Origin, Patch, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer};
 
 use super::Source;
+use super::excerpt::{Excerpts, LONG};
+use super::layers::{LayerKind, Layers};
 use crate::model::safe_char;
 
 /// One mistake.
@@ -21,12 +23,14 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// Ways out.
     pub help: Vec<Help>,
+    /// Which of the layers a mistake without a place concerns; none: the workspace as a whole.
+    pub layer: Option<usize>,
 }
 
 /// A place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// The bytes it covers, on character boundaries.
+    /// The bytes it covers, on character boundaries, as if all layers stood in one text with a byte between them.
     pub range: Range<usize>,
     /// What is to be said about them; may be empty.
     pub text: String,
@@ -61,12 +65,17 @@ impl Diagnostic {
         label: impl AsRef<str>,
     ) -> Self {
         let label = Label { range, text: visible(label.as_ref()), primary: true };
-        Self { code, message: visible(message.as_ref()), labels: vec![label], help: Vec::new() }
+        Self { code, message: visible(message.as_ref()), labels: vec![label], help: Vec::new(), layer: None }
     }
 
     /// A mistake of the file as a whole.
     pub(super) fn without_place(code: &'static str, message: impl AsRef<str>) -> Self {
-        Self { code, message: visible(message.as_ref()), labels: Vec::new(), help: Vec::new() }
+        Self { code, message: visible(message.as_ref()), labels: Vec::new(), help: Vec::new(), layer: None }
+    }
+
+    /// Says which file a mistake without a place concerns.
+    pub(super) fn of(self, layer: usize) -> Self {
+        Self { layer: Some(layer), ..self }
     }
 
     /// Adds the other place of a mistake that has two.
@@ -93,43 +102,45 @@ impl Diagnostic {
         self.labels.first().map_or(usize::MAX, |label| label.range.start)
     }
 
+    /// The path of the file that it is in: where it has two places, of the one to mend.
+    pub fn path<'a>(&self, source: &Source<'a>) -> &'a str {
+        let layers = Layers::new(source.layers);
+        let main = || source.layers.iter().position(|layer| layer.kind == LayerKind::Workspace);
+        let place = self.labels.first().map(|label| layers.index(label.range.start));
+        layers.get(place.or(self.layer).or_else(main).unwrap_or(0)).map_or("", |(layer, _)| layer.path)
+    }
+
     /// The mistake as a person reads it: the code, the place, the line, what is wrong with it, and the ways out.
     pub fn render(&self, source: &Source<'_>, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let path = visible(source.path);
-        let excerpt = Excerpt::new(source.text, self);
+        let excerpts = Excerpts::new(source, self);
         let title = Level::ERROR.primary_title(self.message.as_str()).id(self.code);
-        let mut main = if self.labels.is_empty() {
-            title.element(Origin::path(path.as_str()))
-        } else {
-            let labels = self.labels.iter().map(|label| {
+        let mut main = Group::with_title(title);
+        if self.labels.is_empty() {
+            main = main.element(Origin::path(visible(self.path(source))));
+        }
+        for excerpt in excerpts.in_order(self) {
+            let labels = self.labels.iter().filter(|label| excerpt.holds(&label.range)).map(|label| {
                 let kind = if label.primary { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let words = (!label.text.is_empty()).then_some(label.text.as_str());
                 kind.span(excerpt.place(&label.range)).label(words)
             });
-            title.element(
-                Snippet::source(excerpt.text.as_str())
-                    .path(path.as_str())
-                    .line_start(excerpt.first_line)
-                    .annotations(labels),
-            )
-        };
+            main = main.element(excerpt.snippet().annotations(labels));
+        }
         let mut groups = Vec::new();
         for help in &self.help {
-            match help.edit.as_ref() {
+            let edit = help.edit.as_ref().and_then(|edit| Some((edit, excerpts.of(&edit.range)?)));
+            match edit {
                 // A correction shows its lines twice, whole.
-                Some(edit) if excerpt.text.len() > LONG => {
+                Some((edit, excerpt)) if excerpt.text.len() > LONG => {
                     main = main.element(Level::HELP.message(format!("{}: {}", help.text, quote(&edit.text))));
                 }
                 None => main = main.element(Level::HELP.message(help.text.as_str())),
-                Some(edit) => groups.push(
-                    Level::HELP.secondary_title(help.text.as_str()).element(
-                        Snippet::source(excerpt.text.as_str())
-                            .path(path.as_str())
-                            .line_start(excerpt.first_line)
-                            .patch(Patch::new(excerpt.place(&edit.range), edit.text.as_str())),
-                    ),
-                ),
+                Some((edit, excerpt)) => {
+                    groups.push(Level::HELP.secondary_title(help.text.as_str()).element(
+                        excerpt.snippet().patch(Patch::new(excerpt.place(&edit.range), edit.text.as_str())),
+                    ));
+                }
             }
         }
         groups.insert(0, main);
@@ -137,63 +148,11 @@ impl Diagnostic {
         text.push('\n');
         text
     }
-}
 
-/// Lines longer than this are not shown whole.
-const LONG: usize = 2_000;
-
-/// The lines that a diagnostic speaks about, made safe for a terminal.
-struct Excerpt {
-    text: String,
-    first_line: usize,
-    /// Pairs of an offset in the file and the same place in `text`, ascending.
-    places: Vec<(usize, usize)>,
-}
-
-impl Excerpt {
-    fn new(source: &str, diagnostic: &Diagnostic) -> Self {
-        let edits = diagnostic.help.iter().filter_map(|help| help.edit.as_ref()).map(|edit| &edit.range);
-        let ranges = diagnostic.labels.iter().map(|label| &label.range).chain(edits);
-        let mut wanted: Vec<usize> =
-            ranges.flat_map(|range| [range.start, range.end]).map(|at| boundary(source, at)).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let first = wanted.first().copied().unwrap_or_default();
-        let last = wanted.last().copied().unwrap_or_default();
-        let (before, _) = source.split_at(first);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let (_, after) = source.split_at(last);
-        let end = after.find('\n').map_or(source.len(), |newline| last + newline);
-        let first_line = before.matches('\n').count() + 1;
-
-        let mut text = String::new();
-        let mut places = Vec::new();
-        let mut wanted = wanted.into_iter().peekable();
-        let shown = source.get(start..end).unwrap_or_default();
-        for (offset, c) in shown.char_indices() {
-            while wanted.next_if(|at| *at <= start + offset).is_some_and(|at| {
-                places.push((at, text.len()));
-                true
-            }) {}
-            let line_ends = c == '\r'
-                && shown.get(offset + 1..).is_none_or(|rest| rest.is_empty() || rest.starts_with('\n'));
-            match c {
-                '\n' | '\t' => text.push(c),
-                _ if line_ends => {}
-                _ => text.push(safe_char(c)),
-            }
-        }
-        places.extend(wanted.map(|at| (at, text.len())));
-        Self { text, first_line, places }
-    }
-
-    fn place(&self, range: &Range<usize>) -> Range<usize> {
-        let find = |at: usize| {
-            let index = self.places.partition_point(|(from, _)| *from < at);
-            self.places.get(index).or(self.places.last()).map_or(0, |(_, to)| *to)
-        };
-        let start = find(range.start);
-        start..find(range.end).max(start)
+    /// Every place that is spoken of.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = &Range<usize>> {
+        let edits = self.help.iter().filter_map(|help| help.edit.as_ref()).map(|edit| &edit.range);
+        self.labels.iter().map(|label| &label.range).chain(edits)
     }
 }
 
@@ -211,13 +170,4 @@ pub(super) fn quote(text: &str) -> String {
     let shown: String = text.chars().take(ROOM).map(safe_char).collect();
     let more = if text.chars().nth(ROOM).is_some() { "…" } else { "" };
     format!("`{shown}{more}`")
-}
-
-/// The nearest character boundary at or before a place.
-fn boundary(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }

@@ -12,26 +12,77 @@ use std::collections::BTreeSet;
 use crate::model::Desired;
 
 mod codes;
+mod defaults;
 mod diagnostic;
+mod document;
+mod excerpt;
+mod expand;
+mod interpolate;
 mod keys;
+mod layers;
 mod lower;
+mod merge;
+mod place;
+mod provenance;
 mod raw;
 mod reader;
+mod schema;
+mod shapes;
 mod suggest;
+mod user;
+mod variables;
 
 pub use codes::CODES;
+pub use defaults::defaults_of;
 pub use diagnostic::{Diagnostic, Edit, Help, Label};
+pub use interpolate::{mentioned, nameable};
+pub use layers::{Layer, LayerKind};
+pub use place::Place;
+pub use provenance::{Origin, Value};
+pub use schema::schema;
+pub use variables::Variables;
 
-/// A file to load, as its reader found it.
+use document::Map;
+use interpolate::Filling;
+use layers::{Layers, Lines};
+use reader::Reader;
+
+/// What is to be loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// The path as it is to be shown to a person.
-    pub path: &'a str,
-    /// What the file holds.
-    pub text: &'a str,
-    /// The name of the workspace where the file gives none: the directory's name. Characters that names do not
+    /// The files, each kind at most once, in the order of [`LayerKind`].
+    pub layers: &'a [Layer<'a>],
+    /// The name of the workspace where no file gives one: the directory's name. Characters that names do not
     /// have are replaced by `-`.
     pub default_name: &'a str,
+    /// What `${NAME}` stands for.
+    pub variables: &'a Variables,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What is declared; there exactly when there is no mistake.
+    pub desired: Option<Desired>,
+    /// The mistakes, in the order of the layers and of their lines.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What is no mistake, but should be known.
+    pub warnings: Vec<Diagnostic>,
+    /// Every value of the layers together, with the place it came from.
+    pub values: Vec<Value>,
+}
+
+impl Loaded {
+    /// Adds a mistake that the files alone do not show: the value of a key cannot be used.
+    pub fn refuse(&mut self, key: &str, message: &str, label: &str, help: &str) {
+        let place = self.values.iter().find(|value| value.key == key).and_then(|value| value.place.clone());
+        let found = match place {
+            Some(place) => Diagnostic::new(codes::INVALID_VALUE, place, message, label),
+            None => Diagnostic::without_place(codes::INVALID_VALUE, message),
+        };
+        self.diagnostics.push(found.help(help));
+        self.desired = None;
+    }
 }
 
 /// The largest file that is read, in bytes.
@@ -43,24 +94,86 @@ pub const MAX_TUNNELS: usize = 10_000;
 /// How many mistakes are reported in one run; one more diagnostic says that there are others.
 pub const MAX_DIAGNOSTICS: usize = 1_000;
 
-/// Reads a workspace file.
-///
-/// The model is there exactly when there is no diagnostic. Diagnostics come in file order.
-pub fn load(source: &Source<'_>) -> (Option<Desired>, Vec<Diagnostic>) {
-    if source.text.len() > MAX_BYTES {
-        let size = source.text.len();
-        let found = Diagnostic::without_place(
-            codes::TOO_LARGE,
-            format!("the file has {size} bytes; at most {MAX_BYTES} (1 MiB) are read"),
-        );
-        return (None, vec![found]);
-    }
-    let (file, mut found) = raw::read(source.text);
+/// Reads a workspace's files, laid over each other.
+pub fn load(source: &Source<'_>) -> Loaded {
+    let layers = Layers::new(source.layers);
+    let mut found = Vec::new();
+    let Merged { document, whole, all } = merged(source, &layers, &mut found);
+    let mut reader = Reader { found, filled: BTreeSet::new() };
+    // What could not be read at all hides too much to go on.
+    let file = if all { raw::read(&document, whole, &mut reader) } else { None };
+    let Reader { mut found, filled } = reader;
     let desired = file.and_then(|file| lower::lower(&file, source.default_name, &mut found));
-    if found.is_empty() {
-        return (desired, found);
+    let values = provenance::values(&document, &layers, &filled);
+    let desired = if found.is_empty() { desired } else { None };
+    Loaded { desired, diagnostics: sorted(found, layers), warnings: Vec::new(), values }
+}
+
+/// All layers in one.
+struct Merged {
+    document: Map,
+    /// Whether all of them were TOML.
+    whole: bool,
+    /// Whether all of them were read.
+    all: bool,
+}
+
+/// Reads each layer by itself, and lays them over each other. A variable is replaced in its own layer, where it is
+/// known who may name it; short forms are expanded there, so that the next layer can change a part.
+fn merged(source: &Source<'_>, layers: &Layers<'_>, found: &mut Vec<Diagnostic>) -> Merged {
+    let (mut whole, mut all) = (true, true);
+    let mut parts = Vec::new();
+    for (index, (layer, base)) in layers.iter().enumerate() {
+        let parsed = layers::parse(layer, index, base, found);
+        whole &= parsed.whole;
+        let Some(mut document) = parsed.document else {
+            all = false;
+            continue;
+        };
+        Filling { kind: layer.kind, variables: source.variables, room: MAX_BYTES, found }
+            .table(&mut document);
+        if layer.kind == LayerKind::User {
+            let user = user::split(document, found);
+            parts.push((Rank::Defaults, user.defaults));
+            parts.push((Rank::Personal, user.personal));
+        } else {
+            expand::short_forms(&mut document);
+            parts.push((Rank::from(layer.kind), document));
+        }
     }
-    let mut found = without_echoes(source.text, found);
+    parts.sort_by_key(|(rank, _)| *rank);
+    let mut document = Map::default();
+    for (_, part) in parts {
+        merge::lay_over(&mut document, part, found);
+    }
+    merge::refused(&mut document, found);
+    Merged { document, whole, all }
+}
+
+/// What goes over what: the last one wins. The user's own file stands in two places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Defaults,
+    Workspace,
+    Environment,
+    Personal,
+    Local,
+}
+
+impl From<LayerKind> for Rank {
+    fn from(kind: LayerKind) -> Self {
+        match kind {
+            LayerKind::User => Self::Defaults,
+            LayerKind::Workspace => Self::Workspace,
+            LayerKind::Environment => Self::Environment,
+            LayerKind::Local => Self::Local,
+        }
+    }
+}
+
+/// The mistakes as they are reported: in order, without echoes, and not more than anybody reads.
+fn sorted(found: Vec<Diagnostic>, layers: Layers<'_>) -> Vec<Diagnostic> {
+    let mut found = without_echoes(found, layers);
     found.sort_by_key(Diagnostic::start);
     if found.len() > MAX_DIAGNOSTICS {
         found.truncate(MAX_DIAGNOSTICS);
@@ -69,20 +182,20 @@ pub fn load(source: &Source<'_>) -> (Option<Desired>, Vec<Diagnostic>) {
             format!("there are more mistakes than the {MAX_DIAGNOSTICS} shown"),
         ));
     }
-    (None, found)
+    found
 }
 
 /// Where the text is not TOML, what follows from the unreadable part is noise: a key that seems to be missing may
 /// stand on the line that could not be read.
-fn without_echoes(text: &str, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+fn without_echoes(found: Vec<Diagnostic>, layers: Layers<'_>) -> Vec<Diagnostic> {
     if found.iter().all(|d| d.code != codes::SYNTAX) {
         return found;
     }
-    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-    let line = |at: usize| ends.partition_point(|end| *end < at);
-    let broken: BTreeSet<usize> =
-        found.iter().filter(|d| d.code == codes::SYNTAX).map(|d| line(d.start())).collect();
-    let echo = |d: &Diagnostic| codes::FROM_ABSENCE.contains(&d.code) || broken.contains(&line(d.start()));
+    let lines = Lines::new(layers);
+    let broken: BTreeSet<(usize, usize)> =
+        found.iter().filter(|d| d.code == codes::SYNTAX).map(|d| lines.line(d.start())).collect();
+    let echo =
+        |d: &Diagnostic| codes::FROM_ABSENCE.contains(&d.code) || broken.contains(&lines.line(d.start()));
     found.into_iter().filter(|d| d.code == codes::SYNTAX || !echo(d)).collect()
 }
 

@@ -4,188 +4,22 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use super::diagnostic::Diagnostic;
+use super::document::{Map, Node};
+use super::reader::{Entry, Reader, Scalar, Table, Takes, Text};
+use super::shapes::{
+    Azure, Backoff, Bastion, Behaviour, Defaults, Emulator, Fault, File, Identity, LongTunnel, Services,
+    Target, Traits, Tunnel,
+};
+use super::{MAX_TUNNELS, codes, keys};
 
-use super::diagnostic::{Diagnostic, quote};
-use super::reader::{Entry, Field, Reader, Scalar, Table, Takes, Text};
-use super::{MAX_DIAGNOSTICS, MAX_TUNNELS, codes, keys};
-
-/// A workspace's file.
-#[derive(Debug, Default)]
-pub(super) struct File {
-    /// Whether all of it was TOML; if not, what seems to be absent may be there.
-    pub(super) whole: bool,
-    pub(super) name: Option<Field<Text>>,
-    pub(super) azure: Azure,
-    pub(super) defaults: Defaults,
-    pub(super) bastions: Vec<Entry<Option<Bastion>>>,
-    pub(super) targets: Vec<Entry<Option<Target>>>,
-    pub(super) tunnels: Vec<Entry<Tunnel>>,
-    pub(super) emulator: Emulator,
+/// Reads a document. There is no file only when reading on would be wasteful.
+pub(super) fn read(document: &Map, whole: bool, reader: &mut Reader) -> Option<File> {
+    reader.file(document, whole)
 }
 
-/// `[azure]`.
-#[derive(Debug, Default)]
-pub(super) struct Azure {
-    /// Where the table's name stands.
-    pub(super) key: Option<Range<usize>>,
-    /// Whether a key was refused that may stand for one that is needed.
-    pub(super) spoilt: bool,
-    pub(super) cloud: Option<Field<Text>>,
-    pub(super) subscription: Option<Field<Text>>,
-    pub(super) resource_group: Option<Field<Text>>,
-}
-
-/// `[defaults]`.
-#[derive(Debug, Default)]
-pub(super) struct Defaults {
-    pub(super) listen_host: Option<Field<Text>>,
-    pub(super) times: Times,
-}
-
-/// The durations that `[defaults]` and each tunnel may set.
-#[derive(Debug, Default)]
-pub(super) struct Times {
-    pub(super) connect_timeout: Option<Field<Text>>,
-    pub(super) keepalive: Option<Field<Text>>,
-}
-
-/// `[bastions.NAME]`.
-#[derive(Debug)]
-pub(super) struct Bastion {
-    pub(super) name: Option<Field<Text>>,
-    pub(super) resource_group: Option<Field<Text>>,
-    pub(super) subscription: Option<Field<Text>>,
-    pub(super) id: Option<Field<Text>>,
-    pub(super) max_setups: Option<Field<Spanned<i64>>>,
-}
-
-/// An entry of `[targets]`.
-#[derive(Debug)]
-pub(super) struct Target {
-    /// Whether a key was refused that may stand for one that is needed.
-    pub(super) spoilt: bool,
-    pub(super) vm: Option<Field<Text>>,
-    pub(super) vmss: Option<Field<Text>>,
-    pub(super) instance: Option<Field<Scalar>>,
-    pub(super) ip: Option<Field<Text>>,
-    pub(super) id: Option<Field<Text>>,
-    pub(super) bastion: Option<Field<Text>>,
-    pub(super) resource_group: Option<Field<Text>>,
-    pub(super) subscription: Option<Field<Text>>,
-}
-
-/// An entry of `[tunnels]`.
-#[derive(Debug)]
-pub(super) enum Tunnel {
-    /// `"LISTEN -> TARGET:PORT"`.
-    Short(Text),
-    /// A table.
-    Long(Box<LongTunnel>),
-    /// Neither; refused already.
-    Broken,
-}
-
-/// `[tunnels.NAME]`.
-#[derive(Debug)]
-pub(super) struct LongTunnel {
-    /// Whether a key was refused that may stand for one that is needed.
-    pub(super) spoilt: bool,
-    pub(super) listen: Option<Field<Scalar>>,
-    pub(super) target: Option<Field<Text>>,
-    pub(super) port: Option<Field<Spanned<i64>>>,
-    pub(super) times: Times,
-}
-
-/// `[emulator]`.
-#[derive(Debug, Default)]
-pub(super) struct Emulator {
-    pub(super) log: Option<Field<Text>>,
-    pub(super) setup_delay: Option<Field<Text>>,
-    pub(super) idle_limit: Option<Field<Text>>,
-    pub(super) frames: Option<Field<Text>>,
-    pub(super) bastions: Vec<Entry<Option<Traits>>>,
-    pub(super) targets: Vec<Entry<Services>>,
-    pub(super) faults: Vec<Fault>,
-}
-
-/// `[emulator.bastions.NAME]`.
-#[derive(Debug)]
-pub(super) struct Traits {
-    pub(super) sku: Option<Field<Text>>,
-    pub(super) enable_tunneling: Option<Field<Scalar>>,
-    pub(super) enable_ip_connect: Option<Field<Scalar>>,
-    pub(super) dns_name: Option<Field<Text>>,
-    pub(super) max_sessions: Option<Field<Spanned<i64>>>,
-    pub(super) reader: Option<Field<Spanned<bool>>>,
-}
-
-/// An entry of `[emulator.targets]`.
-#[derive(Debug)]
-pub(super) enum Services {
-    /// The same service on every port.
-    Everywhere(Text),
-    /// By port, or `default`.
-    ByPort(Vec<Entry<Option<Text>>>),
-    /// Neither; refused already.
-    Broken,
-}
-
-/// One of `[[emulator.faults]]`.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) span: Range<usize>,
-    /// Whether a key was refused that may stand for one that is needed.
-    pub(super) spoilt: bool,
-    pub(super) phase: Option<Field<Text>>,
-    pub(super) action: Option<Field<Text>>,
-    pub(super) after: Option<Field<Scalar>>,
-    pub(super) times: Option<Field<Spanned<i64>>>,
-    pub(super) target: Option<Field<Text>>,
-}
-
-/// Reads a text. There is no file only when reading on would be wasteful.
-pub(super) fn read(text: &str) -> (Option<File>, Vec<Diagnostic>) {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let whole = errors.is_empty();
-    // More than are ever shown would only cost time: each line of a binary file is a mistake or three.
-    let found = errors.iter().take(MAX_DIAGNOSTICS + 1).map(|error| syntax(text, error)).collect();
-    let mut reader = Reader { text, found };
-    let file = reader.file(document.get_ref(), whole);
-    (file, reader.found)
-}
-
-fn syntax(text: &str, error: &toml::de::Error) -> Diagnostic {
-    let span = error.span().unwrap_or(text.len()..text.len());
-    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let start = floor(span.start);
-    let span = start..floor(span.end).max(start);
-    let message = error.message();
-    // The parser's words are for those who know its grammar; these three mistakes are everybody's.
-    if message.starts_with("string values must be quoted") {
-        let found =
-            Diagnostic::new(codes::SYNTAX, span.clone(), "a string must stand in quotes", "not in quotes");
-        let word = text.get(span.clone()).unwrap_or_default();
-        let simple =
-            !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:".contains(&b));
-        return if simple { found.fix("write it as", span, format!("\"{word}\"")) } else { found };
-    }
-    if message == "duplicate key" {
-        let key = text.get(span.clone()).map(quote).unwrap_or_default();
-        let message = format!("the key {key} is already in this table");
-        return Diagnostic::new(codes::SYNTAX, span, message, "second use").help("keep one of the two");
-    }
-    if message.starts_with("invalid basic string") {
-        let message = "this may not stand in a string as it is";
-        return Diagnostic::new(codes::SYNTAX, span, message, "not allowed here")
-            .help("control characters are written as escapes, `\\t` or `\\u001b`; a backslash as `\\\\`");
-    }
-    Diagnostic::new(codes::SYNTAX, span, message, "")
-}
-
-impl<'a> Reader<'a> {
-    fn file(&mut self, document: &'a DeTable<'a>, whole: bool) -> Option<File> {
+impl Reader {
+    fn file(&mut self, document: &Map, whole: bool) -> Option<File> {
         let root = self.table(document, &keys::ROOT);
         let tunnels = self.entries(&root, "tunnels");
         if let Some(one_too_many) = tunnels.get(MAX_TUNNELS) {
@@ -209,54 +43,73 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn azure(&mut self, root: &Table<'a>) -> Azure {
+    fn azure(&mut self, root: &Table<'_>) -> Azure {
         let Some(table) = self.sub(root, "azure", &keys::AZURE) else {
             return Azure { spoilt: root.key("azure").is_some(), ..Azure::default() };
         };
         Azure {
-            key: root.key("azure"),
             spoilt: table.spoilt,
             cloud: self.text(&table, "cloud", NAME),
             subscription: self.text(&table, "subscription", NAME),
             resource_group: self.text(&table, "resource_group", NAME),
+            identity: self.identity(&table),
         }
     }
 
-    fn defaults(&mut self, table: &Table<'a>) -> Defaults {
+    fn identity(&mut self, table: &Table<'_>) -> Identity {
+        Identity {
+            tenant: self.text(table, "tenant", Takes::text("a tenant's ID or domain name")),
+            credential: self.text(table, "credential", Takes::text("the name of a credential")),
+            client_id: self.text(table, "client_id", Takes::text("a client ID")),
+        }
+    }
+
+    fn defaults(&mut self, table: &Table<'_>) -> Defaults {
         Defaults {
             listen_host: self.text(
                 table,
                 "listen_host",
-                Takes::text("`\"localhost\"` or a loopback address"),
+                Takes::text("`\"localhost\"` or an address of this machine"),
             ),
-            times: self.times(table),
+            port_offset: self.number(table, "port_offset", OFFSET),
+            behaviour: self.behaviour(table),
         }
     }
 
-    fn times(&mut self, table: &Table<'a>) -> Times {
-        Times {
+    fn behaviour(&mut self, table: &Table<'_>) -> Behaviour {
+        Behaviour {
             connect_timeout: self.text(table, "connect_timeout", Takes::DURATION),
             keepalive: self.text(table, "keepalive", Takes::DURATION),
+            drain: self.text(table, "drain", Takes::DURATION),
+            on_outage: self.text(table, "on_outage", Takes::text("\"hold\" or \"refuse\"")),
+            max_connections: self.number(table, "max_connections", "a number from 0 to 100000"),
+            probe: self.text(table, "probe", Takes::text("the name of a probe such as \"session\"")),
+            backoff: self.sub(table, "backoff", &keys::BACKOFF).map_or_else(Backoff::default, |table| {
+                Backoff {
+                    initial: self.text(&table, "initial", Takes::DURATION),
+                    max: self.text(&table, "max", Takes::DURATION),
+                }
+            }),
         }
     }
 
     /// Reads the entries of a table of tables.
     fn each<T>(
         &mut self,
-        table: &Table<'a>,
+        table: &Table<'_>,
         key: &str,
         wrap: &str,
-        read: fn(&mut Self, &'a DeTable<'a>) -> T,
+        read: fn(&mut Self, &Map) -> T,
     ) -> Vec<Entry<Option<T>>> {
         let entries = self.entries(table, key);
         entries
             .into_iter()
             .map(|Entry { name, key, value }| {
                 // A refused entry is still declared: what refers to it is not wrong.
-                let items = value.get_ref().as_table();
+                let items = value.as_table();
                 if items.is_none() {
                     // `web = "vm-web"` says enough to tell what was meant.
-                    let simple = value.get_ref().as_str().filter(|text| !text.contains(['"', '\\', '\n']));
+                    let simple = value.as_str().filter(|text| !text.contains(['"', '\\', '\n']));
                     let fix = simple.map(|text| format!("{{ {wrap} = \"{text}\" }}"));
                     self.wrong_type(&name, value, "a table", fix);
                 }
@@ -265,18 +118,21 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    fn bastion(&mut self, items: &'a DeTable<'a>) -> Bastion {
+    fn bastion(&mut self, items: &Map) -> Bastion {
         let table = self.table(items, &keys::BASTION);
         Bastion {
+            spoilt: table.spoilt,
             name: self.text(&table, "name", NAME),
             resource_group: self.text(&table, "resource_group", NAME),
             subscription: self.text(&table, "subscription", NAME),
             id: self.text(&table, "id", RESOURCE_ID),
+            max_sessions: self.number(&table, "max_sessions", "a number from 0 to 10000"),
             max_setups: self.number(&table, "max_setups", "a number from 1 to 10000"),
+            identity: self.identity(&table),
         }
     }
 
-    fn target(&mut self, items: &'a DeTable<'a>) -> Target {
+    fn target(&mut self, items: &Map) -> Target {
         let table = self.table(items, &keys::TARGET);
         Target {
             spoilt: table.spoilt,
@@ -291,10 +147,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn tunnel(&mut self, entry: Entry<&'a Spanned<DeValue<'a>>>) -> Entry<Tunnel> {
+    fn tunnel(&mut self, entry: Entry<&Node>) -> Entry<Tunnel> {
         let Entry { name, key, value } = entry;
         let takes = Takes::text("a table, or a string such as \"8080 -> TARGET:80\"");
-        let tunnel = match value.get_ref().as_table() {
+        let tunnel = match value.as_table() {
             Some(items) => Tunnel::Long(Box::new(self.long_tunnel(items))),
             None => match self.value(&name, value, Takes { unit: " -> TARGET:80", ..takes }) {
                 Some(Scalar::Text(text)) => Tunnel::Short(text),
@@ -304,7 +160,7 @@ impl<'a> Reader<'a> {
         Entry { name, key, value: tunnel }
     }
 
-    fn long_tunnel(&mut self, items: &'a DeTable<'a>) -> LongTunnel {
+    fn long_tunnel(&mut self, items: &Map) -> LongTunnel {
         let table = self.table(items, &keys::TUNNEL);
         let listen = Takes::number("a port, or an address such as \"127.0.0.1:5432\"").or_text();
         LongTunnel {
@@ -312,11 +168,26 @@ impl<'a> Reader<'a> {
             listen: self.scalar(&table, "listen", listen),
             target: self.text(&table, "target", Takes::text("the name of a target")),
             port: self.number(&table, "port", "a port from 1 to 65535"),
-            times: self.times(&table),
+            port_offset: self.number(&table, "port_offset", OFFSET),
+            expose: self.flag(&table, "expose"),
+            enabled: self.flag(&table, "enabled"),
+            profiles: self.texts(&table, "profiles", "an array of names such as [\"debug\"]"),
+            env: self.env(&table),
+            behaviour: self.behaviour(&table),
         }
     }
 
-    fn emulator(&mut self, root: &Table<'a>) -> Option<Emulator> {
+    fn env(&mut self, table: &Table<'_>) -> Vec<Entry<Option<Text>>> {
+        let entries = self.entries(table, "env");
+        let takes = Takes::text("a string such as \"http://{addr}\"");
+        let each = |Entry { name, key, value }: Entry<&Node>| {
+            let template = self.string(&name, value, takes);
+            Entry { name, key, value: template }
+        };
+        entries.into_iter().map(each).collect()
+    }
+
+    fn emulator(&mut self, root: &Table<'_>) -> Option<Emulator> {
         let table = self.sub(root, "emulator", &keys::EMULATOR)?;
         let targets = self.entries(&table, "targets");
         let faults = self.tables(&table, "faults");
@@ -335,7 +206,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn traits(&mut self, items: &'a DeTable<'a>) -> Traits {
+    fn traits(&mut self, items: &Map) -> Traits {
         let table = self.table(items, &keys::EMULATOR_BASTION);
         let flag = Takes { flag: true, ..Takes::text("true, false or \"absent\"") };
         Traits {
@@ -348,10 +219,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn services(&mut self, entry: Entry<&'a Spanned<DeValue<'a>>>) -> Entry<Services> {
+    fn services(&mut self, entry: Entry<&Node>) -> Entry<Services> {
         let Entry { name, key, value } = entry;
-        let services = if let Some(items) = value.get_ref().as_table() {
-            let each = |Entry { name, key, value }: Entry<&'a Spanned<DeValue<'a>>>| {
+        let services = if let Some(items) = value.as_table() {
+            let each = |Entry { name, key, value }: Entry<&Node>| {
                 let service = self.service(&name, value);
                 Entry { name, key, value: service }
             };
@@ -362,14 +233,11 @@ impl<'a> Reader<'a> {
         Entry { name, key, value: services }
     }
 
-    fn service(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Text> {
-        match self.value(key, value, Takes::text("a service such as \"builtin:http\"")) {
-            Some(Scalar::Text(text)) => Some(text),
-            Some(Scalar::Number(_) | Scalar::Flag(_)) | None => None,
-        }
+    fn service(&mut self, key: &str, value: &Node) -> Option<Text> {
+        self.string(key, value, Takes::text("a service such as \"builtin:http\""))
     }
 
-    fn fault(&mut self, span: Range<usize>, items: &'a DeTable<'a>) -> Fault {
+    fn fault(&mut self, span: Range<usize>, items: &Map) -> Fault {
         let table = self.table(items, &keys::FAULT);
         let size = Takes::number("a number of bytes, or a size such as \"64 KiB\"").or_text();
         Fault {
@@ -384,5 +252,6 @@ impl<'a> Reader<'a> {
     }
 }
 
+const OFFSET: &str = "a number that is added to ports";
 const NAME: Takes = Takes::text("a string");
 const RESOURCE_ID: Takes = Takes::text("a resource ID");

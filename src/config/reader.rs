@@ -1,12 +1,13 @@
 //! Reading tables key by key: what is there, of which type, and what should not be there at all.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 use super::codes;
 use super::diagnostic::{Diagnostic, quote};
+use super::document::{Form, Map, Member, Node, Value};
 use super::keys::{ALL, Keys, STAND_INS, USER_ONLY};
 use super::suggest::{ENOUGH, nearest};
 
@@ -14,17 +15,29 @@ use super::suggest::{ENOUGH, nearest};
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pub(super) value: String,
-    /// With its quotes.
+    /// With its quotes, unless it is a part of a longer string.
     pub(super) span: Range<usize>,
-    /// Whether the bytes between the quotes are the value, so that a part of it can be pointed at.
-    plain: bool,
+    form: Form,
 }
 
 impl Text {
     /// Where a part of the value stands; the whole string where that cannot be told.
     pub(super) fn part(&self, part: Range<usize>) -> Range<usize> {
-        let start = self.span.start + 1;
-        if self.plain { start + part.start..start + part.end } else { self.span.clone() }
+        let start = match self.form {
+            Form::Literal => self.span.start + 1,
+            Form::Piece => self.span.start,
+            Form::Escaped | Form::Derived | Form::Variable => return self.span.clone(),
+        };
+        start + part.start..start + part.end
+    }
+
+    /// Whether a correction of the whole value may be put in its place, and then whether it needs quotes.
+    pub(super) fn replaceable(&self) -> Option<bool> {
+        match self.form {
+            Form::Literal | Form::Escaped => Some(true),
+            Form::Piece => Some(false),
+            Form::Derived | Form::Variable => None,
+        }
     }
 }
 
@@ -82,7 +95,7 @@ impl Takes {
 /// A table whose keys have been checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table<'a> {
-    items: &'a DeTable<'a>,
+    items: &'a Map,
     /// Whether a key was refused that may stand for another one: then the absence of that one proves nothing.
     pub(super) spoilt: bool,
 }
@@ -90,84 +103,99 @@ pub(super) struct Table<'a> {
 impl Table<'_> {
     /// Where a key stands, if it is there.
     pub(super) fn key(&self, key: &str) -> Option<Range<usize>> {
-        self.items.get_key_value(key).map(|(name, _)| name.span())
+        self.items.get(key).map(|member| member.key.clone())
     }
 }
 
-/// The text, and the mistakes found in it so far.
+/// The mistakes found so far, and what was learned on the way.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
-    pub(super) text: &'a str,
+pub(super) struct Reader {
     pub(super) found: Vec<Diagnostic>,
+    /// Where strings begin that a variable made a number or a boolean.
+    pub(super) filled: BTreeSet<usize>,
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     /// Checks the keys of a table: each must be one that is known.
-    pub(super) fn table(&mut self, items: &'a DeTable<'a>, keys: &Keys) -> Table<'a> {
+    pub(super) fn table<'a>(&mut self, items: &'a Map, keys: &Keys) -> Table<'a> {
         let mut spoilt = false;
-        for (key, _) in items {
-            let name: &str = key.get_ref();
-            if !keys.known.contains(&name) {
+        for (name, member) in items.in_order() {
+            if keys.get(name).is_none() {
                 let explain = if self.found.len() < ENOUGH { Explain::Fully } else { Explain::Briefly };
                 spoilt |= !keys.later.contains(&name) || STAND_INS.contains(&name);
-                self.found.push(refuse_key(name, key.span(), keys, explain));
+                self.found.push(refuse_key(name, member.key.clone(), keys, explain));
             }
         }
         Table { items, spoilt }
     }
 
     /// The table under a key, with its keys checked.
-    pub(super) fn sub(&mut self, table: &Table<'a>, key: &str, keys: &Keys) -> Option<Table<'a>> {
-        let (_, value) = table.items.get_key_value(key)?;
-        let items = self.expect_table(key, value)?;
+    pub(super) fn sub<'a>(&mut self, table: &Table<'a>, key: &str, keys: &Keys) -> Option<Table<'a>> {
+        let items = self.expect_table(key, &table.items.get(key)?.value)?;
         Some(self.table(items, keys))
     }
 
     /// The entries of a table whose keys are names, in file order.
-    pub(super) fn entries(&mut self, table: &Table<'a>, key: &str) -> Vec<Entry<&'a Spanned<DeValue<'a>>>> {
-        let Some((_, value)) = table.items.get_key_value(key) else { return Vec::new() };
-        self.expect_table(key, value).map(Self::named).unwrap_or_default()
+    pub(super) fn entries<'a>(&mut self, table: &Table<'a>, key: &str) -> Vec<Entry<&'a Node>> {
+        let Some(member) = table.items.get(key) else { return Vec::new() };
+        self.expect_table(key, &member.value).map(Self::named).unwrap_or_default()
     }
 
     /// A table's keys as names, in file order.
-    pub(super) fn named(items: &'a DeTable<'a>) -> Vec<Entry<&'a Spanned<DeValue<'a>>>> {
-        let entry = |(key, value): (&Spanned<_>, _)| {
-            let name: &std::borrow::Cow<'_, str> = key.get_ref();
-            Entry { name: name.clone().into_owned(), key: key.span(), value }
+    pub(super) fn named<'a>(items: &'a Map) -> Vec<Entry<&'a Node>> {
+        let entry = |(name, member): (&str, &'a Member)| Entry {
+            name: name.to_owned(),
+            key: member.key.clone(),
+            value: &member.value,
         };
-        items.iter().map(entry).collect()
+        items.in_order().into_iter().map(entry).collect()
     }
 
     /// The tables of an array of tables.
-    pub(super) fn tables(&mut self, table: &Table<'a>, key: &str) -> Vec<(Range<usize>, &'a DeTable<'a>)> {
-        let Some((_, value)) = table.items.get_key_value(key) else { return Vec::new() };
-        let Some(items) = value.get_ref().as_array() else {
+    pub(super) fn tables<'a>(&mut self, table: &Table<'a>, key: &str) -> Vec<(Range<usize>, &'a Map)> {
+        let Some(Member { value, .. }) = table.items.get(key) else { return Vec::new() };
+        let Some(items) = value.as_array() else {
+            let before = self.found.len();
             self.wrong_type(key, value, "an array of tables", None);
-            if let Some(found) = self.found.pop() {
-                self.found.push(
-                    found.help("each one begins with a line in double brackets: `[[emulator.faults]]`"),
-                );
+            for found in self.found.drain(before..).collect::<Vec<_>>() {
+                let shape = "each one begins with a line in double brackets: `[[emulator.faults]]`";
+                self.found.push(found.help(shape));
             }
             return Vec::new();
         };
-        items.iter().filter_map(|item| Some((item.span(), self.expect_table(key, item)?))).collect()
+        items.iter().filter_map(|item| Some((item.span.clone(), self.expect_table(key, item)?))).collect()
     }
 
     /// The table that a value must be.
-    pub(super) fn expect_table(
-        &mut self,
-        key: &str,
-        value: &'a Spanned<DeValue<'a>>,
-    ) -> Option<&'a DeTable<'a>> {
-        let table = value.get_ref().as_table();
+    pub(super) fn expect_table<'a>(&mut self, key: &str, value: &'a Node) -> Option<&'a Map> {
+        let table = value.as_table();
         if table.is_none() {
             self.wrong_type(key, value, "a table", None);
         }
         table
     }
 
+    /// The strings of an array; what is none is refused and left out.
+    pub(super) fn texts(&mut self, table: &Table<'_>, key: &str, words: &'static str) -> Vec<Text> {
+        let Some(Member { value, .. }) = table.items.get(key) else { return Vec::new() };
+        let Some(items) = value.as_array() else {
+            let simple = value.as_str().filter(|text| !text.contains(['"', '\\', '\n']));
+            self.wrong_type(key, value, words, simple.map(|text| format!("[\"{text}\"]")));
+            return Vec::new();
+        };
+        items.iter().filter_map(|item| self.string(key, item, Takes::text("names as strings"))).collect()
+    }
+
+    /// A value that must be a string.
+    pub(super) fn string(&mut self, key: &str, value: &Node, takes: Takes) -> Option<Text> {
+        match self.value(key, value, takes) {
+            Some(Scalar::Text(text)) => Some(text),
+            Some(Scalar::Number(_) | Scalar::Flag(_)) | None => None,
+        }
+    }
+
     /// The string under a key.
-    pub(super) fn text(&mut self, table: &Table<'a>, key: &str, takes: Takes) -> Option<Field<Text>> {
+    pub(super) fn text(&mut self, table: &Table<'_>, key: &str, takes: Takes) -> Option<Field<Text>> {
         let field = self.scalar(table, key, takes)?;
         let value = match field.value {
             Some(Scalar::Text(text)) => Some(text),
@@ -179,7 +207,7 @@ impl<'a> Reader<'a> {
     /// The whole number under a key.
     pub(super) fn number(
         &mut self,
-        table: &Table<'a>,
+        table: &Table<'_>,
         key: &str,
         words: &'static str,
     ) -> Option<Field<Spanned<i64>>> {
@@ -192,7 +220,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The boolean under a key.
-    pub(super) fn flag(&mut self, table: &Table<'a>, key: &str) -> Option<Field<Spanned<bool>>> {
+    pub(super) fn flag(&mut self, table: &Table<'_>, key: &str) -> Option<Field<Spanned<bool>>> {
         let takes = Takes { text: false, flag: true, ..Takes::text("true or false") };
         let field = self.scalar(table, key, takes)?;
         let value = match field.value {
@@ -203,76 +231,82 @@ impl<'a> Reader<'a> {
     }
 
     /// The value without parts under a key.
-    pub(super) fn scalar(&mut self, table: &Table<'a>, key: &str, takes: Takes) -> Option<Field<Scalar>> {
-        let (name, value) = table.items.get_key_value(key)?;
-        Some(Field { key: name.span(), value: self.value(key, value, takes) })
+    pub(super) fn scalar(&mut self, table: &Table<'_>, key: &str, takes: Takes) -> Option<Field<Scalar>> {
+        let Member { key: span, value, .. } = table.items.get(key)?;
+        Some(Field { key: span.clone(), value: self.value(key, value, takes) })
     }
 
     /// A value without parts, of a type that the key takes.
-    pub(super) fn value(&mut self, key: &str, value: &Spanned<DeValue<'_>>, takes: Takes) -> Option<Scalar> {
-        let span = value.span();
-        let value_ref = value.get_ref();
-        if let (true, Some(text)) = (takes.text, value_ref.as_str()) {
-            return self.interpolated(text, span).map(Scalar::Text);
-        }
-        if let (true, Some(number)) = (takes.number, value_ref.as_integer()) {
-            let parsed = i64::from_str_radix(number.as_str(), number.radix()).ok();
-            if parsed.is_none() {
-                let message = format!("`{key}` is a number beyond all limits");
-                let label = format!("expected {}", takes.words);
-                self.found.push(Diagnostic::new(codes::INVALID_VALUE, span.clone(), message, label));
+    pub(super) fn value(&mut self, key: &str, value: &Node, takes: Takes) -> Option<Scalar> {
+        let span = value.span.clone();
+        match &value.value {
+            Value::Text(text, Form::Variable) if takes.number && text.parse::<i64>().is_ok() => {
+                let number = text.parse().unwrap_or_default();
+                self.filled.insert(span.start);
+                return Some(Scalar::Number(Spanned::new(span, number)));
             }
-            return parsed.map(|number| Scalar::Number(Spanned::new(span, number)));
-        }
-        if let (true, Some(flag)) = (takes.flag, value_ref.as_bool()) {
-            return Some(Scalar::Flag(Spanned::new(span, flag)));
-        }
-        let fix = match (value_ref.as_integer(), value_ref.as_str()) {
-            (Some(number), _) if takes.text && !takes.flag && number.radix() == 10 => {
-                Some(format!("\"{}{}\"", number.as_str(), takes.unit))
+            Value::Text(text, Form::Variable) if takes.flag && matches!(text.as_str(), "true" | "false") => {
+                self.filled.insert(span.start);
+                return Some(Scalar::Flag(Spanned::new(span, text == "true")));
             }
-            (_, Some(text)) if takes.number && text.parse::<i64>().is_ok() => Some(text.to_owned()),
-            (_, Some(text)) if takes.flag && matches!(text, "true" | "false") => Some(text.to_owned()),
-            _ => None,
+            Value::Text(text, form) if takes.text => {
+                return Some(Scalar::Text(Text { value: text.clone(), span, form: *form }));
+            }
+            Value::Refused(_) => return None,
+            Value::Number { digits, radix } if takes.number => {
+                let parsed = i64::from_str_radix(digits, *radix).ok();
+                if parsed.is_none() {
+                    let message = format!("`{key}` is a number beyond all limits");
+                    let label = format!("expected {}", takes.words);
+                    self.found.push(Diagnostic::new(codes::INVALID_VALUE, span.clone(), message, label));
+                }
+                return parsed.map(|number| Scalar::Number(Spanned::new(span, number)));
+            }
+            Value::Flag(flag) if takes.flag => return Some(Scalar::Flag(Spanned::new(span, *flag))),
+            Value::Text(..)
+            | Value::Number { .. }
+            | Value::Float(_)
+            | Value::Flag(_)
+            | Value::Date(_)
+            | Value::Array(_)
+            | Value::Table(_) => {}
+        }
+        let fix = match &value.value {
+            Value::Number { digits, radix: 10 } if takes.text && !takes.flag => {
+                Some(format!("\"{digits}{}\"", takes.unit))
+            }
+            Value::Text(text, Form::Literal) if takes.number && text.parse::<i64>().is_ok() => {
+                Some(text.clone())
+            }
+            Value::Text(text, Form::Literal) if takes.flag && matches!(text.as_str(), "true" | "false") => {
+                Some(text.clone())
+            }
+            Value::Text(..)
+            | Value::Number { .. }
+            | Value::Float(_)
+            | Value::Flag(_)
+            | Value::Date(_)
+            | Value::Array(_)
+            | Value::Table(_)
+            | Value::Refused(_) => None,
         };
         self.wrong_type(key, value, takes.words, fix);
         None
     }
 
-    /// A string, unless it holds a `${…}` that a later version would replace.
-    fn interpolated(&mut self, text: &str, span: Range<usize>) -> Option<Text> {
-        let written = self.text.get(span.start + 1..span.end.saturating_sub(1));
-        let text = Text { value: text.to_owned(), span, plain: written == Some(text) };
-        let Some(at) = text.value.find("${") else { return Some(text) };
-        let end =
-            text.value.get(at..).and_then(|rest| rest.find('}')).map_or(text.value.len(), |len| at + len + 1);
-        let message = "`${…}` in a value is not supported yet";
-        let found =
-            Diagnostic::new(codes::NOT_SUPPORTED_YET, text.part(at..end), message, "would not be replaced");
-        self.found.push(found.help("write the value itself for now"));
-        None
-    }
-
-    pub(super) fn wrong_type(
-        &mut self,
-        key: &str,
-        value: &Spanned<DeValue<'_>>,
-        expected: &str,
-        fix: Option<String>,
-    ) {
-        let kind = match value.get_ref().type_str() {
-            "integer" => "a number",
-            "float" => "a number with a fraction",
-            "string" => "a string",
-            "boolean" => "a boolean",
-            "array" => "an array",
-            "table" => "a table",
-            _ => "a date or time",
-        };
+    pub(super) fn wrong_type(&mut self, key: &str, value: &Node, expected: &str, fix: Option<String>) {
+        if matches!(value.value, Value::Refused(_)) {
+            return;
+        }
+        let kind = value.kind();
         let message = format!("{} takes {expected}, not {kind}", quote(key));
-        let found = Diagnostic::new(codes::WRONG_TYPE, value.span(), message, format!("this is {kind}"));
+        let label = match value.as_str().filter(|_| !value.variables.is_empty()) {
+            Some(text) => format!("becomes {}", quote(text)),
+            None => format!("this is {kind}"),
+        };
+        let found = Diagnostic::new(codes::WRONG_TYPE, value.span.clone(), message, label);
         self.found.push(match fix {
-            Some(fix) => found.fix("write it as", value.span(), fix),
+            Some(fix) => found.fix("write it as", value.span.clone(), fix),
             None => found,
         });
     }
@@ -310,20 +344,20 @@ fn refuse_key(name: &str, span: Range<usize>, keys: &Keys, explain: Explain) -> 
     if explain == Explain::Briefly {
         return found;
     }
-    let all = || keys.known.iter().chain(keys.later).copied();
+    let all = || keys.names().chain(keys.later.iter().copied());
     if let Some(near) = nearest(name, all()) {
         return found.fix(format!("did you mean `{near}`?"), span, near);
     }
-    let home = ALL.iter().find(|other| other.known.contains(&name) || other.later.contains(&name));
+    let home = ALL.iter().find(|other| other.get(name).is_some() || other.later.contains(&name));
     match home {
         Some(home) if home.place == "the top of the file" => {
             found.help(format!("`{name}` belongs at {}, before the first `[table]`", home.place))
         }
         Some(home) => found.help(format!("`{name}` belongs {}", place(home))),
-        None => found.help(format!("keys here: {}", keys.known.join(", "))),
+        None => found.help(format!("keys here: {}", keys.names().collect::<Vec<_>>().join(", "))),
     }
 }
 
 fn place(keys: &Keys) -> String {
-    if keys.place.starts_with('[') { format!("in `{}`", keys.place) } else { format!("at {}", keys.place) }
+    if keys.place.starts_with("the ") { format!("at {}", keys.place) } else { format!("in `{}`", keys.place) }
 }

@@ -11,18 +11,25 @@ use crate::model::{
     Identity, Limits, Listen, Machine, Name, Port, ResourceId, Service, Sku, Target, Tunnel,
 };
 
+mod declared;
+mod keys;
+
 const EMULATED: &str = "[azure]\ncloud = \"emulator\"\n";
 
+fn layer(text: &str) -> [Layer<'_>; 1] {
+    [Layer { kind: LayerKind::Workspace, path: "bastion.toml", text }]
+}
+
 fn loaded(text: &str) -> Desired {
-    let source = Source { path: "bastion.toml", text, default_name: "my shop" };
-    let (desired, found) = load(&source);
-    let words: String = found.iter().map(|diagnostic| diagnostic.render(&source, false)).collect();
+    let source = Source { layers: &layer(text), default_name: "my shop", variables: &Variables::default() };
+    let Loaded { desired, diagnostics, .. } = load(&source);
+    let words: String = diagnostics.iter().map(|diagnostic| diagnostic.render(&source, false)).collect();
     desired.unwrap_or_else(|| panic!("{words}"))
 }
 
 fn codes_of(text: &str) -> Vec<&'static str> {
-    let source = Source { path: "bastion.toml", text, default_name: "orders" };
-    load(&source).1.iter().map(|diagnostic| diagnostic.code).collect()
+    let source = Source { layers: &layer(text), default_name: "orders", variables: &Variables::default() };
+    load(&source).diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
 }
 
 fn name(text: &str) -> Name {
@@ -257,8 +264,8 @@ fn two_names_for_one_machine_are_one_machine() {
 #[test]
 fn a_workspace_without_a_usable_directory_name_still_has_one() {
     let named = |default_name| {
-        let source = Source { path: "bastion.toml", text: EMULATED, default_name };
-        load(&source).0.unwrap().workspace.as_str().to_owned()
+        let source = Source { layers: &layer(EMULATED), default_name, variables: &Variables::default() };
+        load(&source).desired.unwrap().workspace.as_str().to_owned()
     };
     assert_eq!(named("orders"), "orders");
     assert_eq!(named("Mon café"), "Mon-caf-");
@@ -277,30 +284,7 @@ fn a_refused_entry_is_still_declared() {
 #[test]
 fn an_escape_in_a_string_costs_the_exact_place_only() {
     let text = format!("{EMULATED}[tunnels]\nweb = \"8080 -\\u003e wbe:80\"\n");
-    let source = Source { path: "bastion.toml", text: &text, default_name: "orders" };
-    let (_, found) = load(&source);
+    let source = Source { layers: &layer(&text), default_name: "orders", variables: &Variables::default() };
+    let found = load(&source).diagnostics;
     assert_eq!(&text[found[0].labels[0].range.clone()], "\"8080 -\\u003e wbe:80\"");
-}
-
-#[test]
-fn the_example_and_the_reference_have_every_key_and_code() {
-    let example = include_str!("../../bastion.toml.example");
-    let reference = include_str!("../../docs/configuration.md");
-    for keys in keys::ALL {
-        for key in keys.known {
-            assert!(example.contains(key), "{key} of {} is not in the example", keys.place);
-            let written = [format!("`{key}`"), format!("`[{key}]`"), format!("[{key}."), format!(".{key}]")];
-            assert!(
-                written.iter().any(|form| reference.contains(form)),
-                "{key} of {}: no reference",
-                keys.place
-            );
-        }
-        for key in keys.later.iter().chain(keys::USER_ONLY) {
-            assert!(reference.contains(&format!("`{key}`")), "{key} of {}: no reference", keys.place);
-        }
-    }
-    for (code, meaning) in CODES {
-        assert!(reference.contains(&format!("| `{code}` | {meaning} |")), "{code}");
-    }
 }

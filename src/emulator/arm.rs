@@ -7,8 +7,9 @@ use super::answers::{arm, arm_error, challenge, strike};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
+use super::terrain::SimulatedBastion;
 use super::verdict::Verdict;
-use super::world::{SimulatedBastion, World};
+use super::world::World;
 use crate::model::{Endpoint, FaultPhase, ResourceId, Sku};
 use crate::sys::clock;
 
@@ -95,7 +96,7 @@ fn api_version(request: &Request) -> Result<(), Response> {
 }
 
 fn read(world: &World, id: &ResourceId) -> Response {
-    if let Some(bastion) = world.bastions.iter().find(|bastion| bastion.id == *id) {
+    if let Some(bastion) = world.terrain().bastions.iter().find(|bastion| bastion.id == *id) {
         return arm(Response::json(200, &describe(bastion, world.port)).with("ETag", "W/\"1\""));
     }
     let group = id.resource_group();
@@ -119,7 +120,8 @@ fn list(world: &World, request: &Request) -> Option<Response> {
     if let Some(missing) = missing_scope(world, subscription, group) {
         return Some(missing);
     }
-    let mut within = world.bastions.iter().filter(|bastion| {
+    let terrain = world.terrain();
+    let mut within = terrain.bastions.iter().filter(|bastion| {
         bastion.id.subscription().eq_ignore_ascii_case(subscription)
             && group.is_none_or(|group| bastion.id.resource_group().eq_ignore_ascii_case(group))
     });
@@ -154,12 +156,13 @@ fn skip_token(bastion: &SimulatedBastion) -> String {
 
 /// What ARM says of a subscription or a group that does not exist.
 fn missing_scope(world: &World, subscription: &str, group: Option<&str>) -> Option<Response> {
+    let terrain = world.terrain();
     let ids = || {
-        let machines = world.machines.iter().filter_map(|machine| match &machine.endpoint {
+        let machines = terrain.machines.iter().filter_map(|machine| match &machine.endpoint {
             Endpoint::Resource(id) => Some(id),
             Endpoint::Address(_) => None,
         });
-        world.bastions.iter().map(|bastion| &bastion.id).chain(machines)
+        terrain.bastions.iter().map(|bastion| &bastion.id).chain(machines)
     };
     if !ids().any(|known| known.subscription().eq_ignore_ascii_case(subscription)) {
         let text = format!("The subscription '{subscription}' could not be found.");

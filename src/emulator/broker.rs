@@ -3,6 +3,8 @@
 //! It speaks JSON and answers plain text. What it says to a mistake is not known in public beyond a 403 `Forbidden`
 //! and the text of a bastion without a pod; for the rest it takes the status that fits.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::access::TokenFlaw;
@@ -10,8 +12,9 @@ use super::answers::{container_page, strike};
 use super::http::{Request, Response, phrase};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
+use super::terrain::{BROKER, SimulatedBastion};
 use super::verdict::Verdict;
-use super::world::{BROKER, SimulatedBastion, World};
+use super::world::World;
 use crate::model::{Endpoint, FaultPhase, ResourceId};
 use crate::sys::clock;
 
@@ -43,11 +46,12 @@ pub(super) fn judge(world: &World, request: &Request) -> Verdict {
 }
 
 /// The bastion whose pod is asked for, and the machine that it is to reach.
-fn find<'a>(
-    world: &'a World,
+fn find(
+    world: &World,
     request: &Request,
     entry: &mut RequestEntry,
-) -> Result<(&'a SimulatedBastion, Endpoint), Response> {
+) -> Result<(Arc<SimulatedBastion>, Endpoint), Response> {
+    let terrain = world.terrain();
     let ask = Ask::read(request, entry)?;
     match world.tokens.check(&ask.token, clock::now()) {
         Ok(()) => {}
@@ -61,7 +65,7 @@ fn find<'a>(
     }
     let bastion = ResourceId::parse(&ask.bastion)
         .ok()
-        .and_then(|id| world.bastions.iter().find(|bastion| bastion.is_developer() && bastion.id == id));
+        .and_then(|id| terrain.bastions.iter().find(|bastion| bastion.is_developer() && bastion.id == id));
     let Some(bastion) = bastion else {
         let text = format!("Failed to get a data pod from the brain for bastion - {BROKER}");
         return Err(Response::text(500, &text));
@@ -75,8 +79,8 @@ fn find<'a>(
         entry.violate("G39", "a Developer bastion is for machines on ports 22 and 3389");
         return Err(plain(400));
     }
-    world.machine(&endpoint).ok_or_else(|| plain(404))?;
-    Ok((bastion, endpoint))
+    terrain.machine(&endpoint).ok_or_else(|| plain(404))?;
+    Ok((Arc::clone(bastion), endpoint))
 }
 
 /// The fields of a question.

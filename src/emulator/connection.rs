@@ -102,26 +102,31 @@ async fn judge(world: &World, request: &Request) -> Verdict {
     if world.is_host(host, "login.localhost") {
         return arm::sign_in(world, request);
     }
-    if world.is_broker(host) {
+    let terrain = world.terrain();
+    if terrain.is_broker(host, world.port) {
         return broker::judge(world, request);
     }
-    let Some((at, bastion)) = world.bastion_at(host) else {
+    let Some(bastion) = terrain.bastion_at(host, world.port) else {
         let entry = RequestEntry::of(EntryKind::Other, request);
         return Verdict::answer(entry, Response::text(421, "Misdirected Request"));
     };
     let path = request.path();
     let verdict = match path.strip_prefix("/api/tokens") {
-        Some("") if request.method == "POST" => exchange::open(world, (at, bastion), request).await,
+        Some("") if request.method == "POST" && !terrain.knows(bastion) => {
+            let entry = RequestEntry::of(EntryKind::Token, request);
+            Verdict::answer(entry, gateway_error(404, "Target resource not found"))
+        }
+        Some("") if request.method == "POST" => exchange::open(world, bastion, request).await,
         Some(rest) if request.method == "DELETE" => {
             // The authToken is hexadecimal: nothing in it needs an escape.
-            exchange::close(world, at, request, rest.strip_prefix('/').unwrap_or_default())
+            exchange::close(world, bastion, request, rest.strip_prefix('/').unwrap_or_default())
         }
         Some(_) => {
             let entry = RequestEntry::of(EntryKind::Other, request);
             Verdict::answer(entry, gateway_error(405, "HTTP 405 Method Not Allowed"))
         }
         None if path == "/api/rdpfile" && !bastion.is_developer() => rdp::file(world, bastion, request),
-        None if path.contains("webtunnel") => upgrade::upgrade(world, (at, bastion), request),
+        None if path.contains("webtunnel") => upgrade::upgrade(world, bastion, request),
         None => {
             let entry = RequestEntry::of(EntryKind::Other, request);
             let page = container_page(404);

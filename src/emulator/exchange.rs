@@ -14,17 +14,14 @@ use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
 use super::sessions::{Deletion, Grant, Place};
+use super::terrain::SimulatedBastion;
 use super::verdict::Verdict;
-use super::world::{SimulatedBastion, World};
+use super::world::World;
 use crate::model::{Endpoint, FaultPhase, ResourceId, Sku};
 use crate::sys::clock;
 
 /// `POST /api/tokens`.
-pub(super) async fn open(
-    world: &World,
-    (at, bastion): (usize, &SimulatedBastion),
-    request: &Request,
-) -> Verdict {
+pub(super) async fn open(world: &World, bastion: &SimulatedBastion, request: &Request) -> Verdict {
     let mut entry = RequestEntry::of(EntryKind::Token, request);
     let form = match Form::read(request, &mut entry) {
         Ok(form) => form,
@@ -40,13 +37,13 @@ pub(super) async fn open(
         Err(reply) => return Verdict::reply(entry, reply),
     };
     // Nobody listens whether the client is still there: a session that was asked for exists.
-    let delay = world.setup_delay.saturating_add(delay);
+    let delay = world.terrain().setup_delay.saturating_add(delay);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    let grant = match form.known(world, at, request, &place) {
+    let grant = match form.known(world, bastion.number, request, &place) {
         Some(grant) => Some(grant),
-        None => world.sessions.grant(at, bastion.traits.max_sessions, place),
+        None => world.sessions.grant(bastion.number, bastion.traits.max_sessions, place),
     };
     let Some(grant) = grant else {
         return Verdict::answer(entry, gateway_error(503, BUSY));
@@ -172,8 +169,8 @@ impl Form {
             let message = "This Bastion reaches virtual machines on ports 22 and 3389 only.";
             return Err(gateway_error(400, message));
         }
-        let machine = world.machine(&endpoint).ok_or_else(missing)?;
-        Ok(Place { machine, endpoint, port: self.port })
+        world.terrain().machine(&endpoint).ok_or_else(missing)?;
+        Ok(Place { endpoint, port: self.port })
     }
 
     fn address(
@@ -226,7 +223,8 @@ pub(super) fn admit(bastion: &SimulatedBastion) -> Result<(), Response> {
 }
 
 /// `DELETE /api/tokens/{authToken}`.
-pub(super) fn close(world: &World, at: usize, request: &Request, auth: &str) -> Verdict {
+pub(super) fn close(world: &World, bastion: &SimulatedBastion, request: &Request, auth: &str) -> Verdict {
+    let at = bastion.number;
     let mut entry = RequestEntry::of(EntryKind::Delete, request);
     if request.header("authorization").is_some() {
         entry.violate("G3", "an Authorization header on a deletion");

@@ -3,7 +3,7 @@
 //! A fault is counted down when it strikes, not when somebody prepares for it, so two streams cannot share one.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -11,12 +11,25 @@ use crate::model::{Endpoint, Fault, FaultAction, FaultPhase};
 
 /// The faults of a running emulator.
 pub(super) struct FaultPlan {
-    faults: Mutex<Vec<Planned>>,
+    list: Mutex<List>,
     changed: watch::Sender<u64>,
 }
 
+#[derive(Default)]
+struct List {
+    /// The list that the declaration had, as it stood there.
+    declared: Vec<Fault>,
+    faults: Vec<Planned>,
+    /// How many faults there ever were.
+    numbered: usize,
+}
+
 struct Planned {
+    /// What streams know it by; never given twice.
+    number: usize,
     fault: Fault,
+    /// Whether it came after the declaration, from within the process.
+    injected: bool,
     /// `None`: for ever.
     left: Option<u32>,
 }
@@ -24,56 +37,82 @@ struct Planned {
 /// A fault that waits in a stream for its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
-    index: usize,
+    number: usize,
     /// After how many bytes to the client it strikes.
     pub(super) after: u64,
 }
 
 impl FaultPlan {
-    pub(super) fn new(faults: Vec<Fault>) -> Self {
-        let faults = faults.into_iter().map(Planned::new).collect();
-        Self { faults: Mutex::new(faults), changed: watch::Sender::new(0) }
+    pub(super) fn new(declared: &[Fault]) -> Self {
+        let plan = Self { list: Mutex::default(), changed: watch::Sender::new(0) };
+        plan.declare(declared);
+        plan
+    }
+
+    /// Another list takes the place of the declared one. The same list again changes nothing: what has struck, has.
+    pub(super) fn declare(&self, declared: &[Fault]) {
+        let mut list = self.list();
+        if list.declared == declared {
+            return;
+        }
+        declared.clone_into(&mut list.declared);
+        let injected = list.faults.extract_if(.., |planned| planned.injected).collect::<Vec<_>>();
+        list.faults.clear();
+        for fault in declared {
+            list.push(fault.clone(), false);
+        }
+        list.faults.extend(injected);
+        drop(list);
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     /// Adds a fault behind the others.
     pub(super) fn inject(&self, fault: Fault) {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(Planned::new(fault));
+        self.list().push(fault, true);
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     /// The fault that strikes here and now, if any.
     pub(super) fn strike(&self, phase: FaultPhase, target: Option<&Endpoint>) -> Option<FaultAction> {
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        faults.iter_mut().find(|p| p.matches(phase, target))?.take()
+        self.list().faults.iter_mut().find(|p| p.matches(phase, target))?.take()
     }
 
     /// The fault that a stream to `target` has to look out for, other than those that it had.
     pub(super) fn pending(&self, target: &Endpoint, had: &BTreeSet<usize>) -> Option<Pending> {
-        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut candidates = faults.iter().enumerate();
+        let list = self.list();
+        let mut candidates = list.faults.iter();
         candidates
-            .find(|(index, p)| !had.contains(index) && p.matches(FaultPhase::Stream, Some(target)))
-            .map(|(index, p)| Pending { index, after: p.fault.after })
+            .find(|p| !had.contains(&p.number) && p.matches(FaultPhase::Stream, Some(target)))
+            .map(|p| Pending { number: p.number, after: p.fault.after })
     }
 
-    /// Strikes with a pending fault; `None`: another stream was there first.
+    /// Strikes with a pending fault; `None`: another stream was there first, or it is declared no more.
     pub(super) fn claim(&self, pending: Pending, had: &mut BTreeSet<usize>) -> Option<FaultAction> {
-        had.insert(pending.index);
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        faults.get_mut(pending.index).filter(|p| p.left != Some(0))?.take()
+        had.insert(pending.number);
+        let mut list = self.list();
+        let planned = list.faults.iter_mut().find(|p| p.number == pending.number);
+        planned.filter(|p| p.left != Some(0))?.take()
     }
 
-    /// Tells when faults were added.
+    /// Tells when faults came or went.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl List {
+    fn push(&mut self, fault: Fault, injected: bool) {
+        self.numbered += 1;
+        let left = (fault.times != 0).then_some(fault.times);
+        self.faults.push(Planned { number: self.numbered, fault, injected, left });
     }
 }
 
 impl Planned {
-    fn new(fault: Fault) -> Self {
-        Self { left: (fault.times != 0).then_some(fault.times), fault }
-    }
-
     fn matches(&self, phase: FaultPhase, target: Option<&Endpoint>) -> bool {
         let meant = self.fault.target.is_none() || self.fault.target.as_ref() == target;
         self.left != Some(0) && self.fault.phase == phase && meant

@@ -228,12 +228,17 @@ impl RequestLog {
 /// Where entries are handed in.
 pub(super) struct Journal {
     log: RequestLog,
-    file: Option<mpsc::Sender<String>>,
+    file: Mutex<Option<mpsc::Sender<String>>>,
 }
 
 impl Journal {
     pub(super) fn new(log: RequestLog, file: Option<mpsc::Sender<String>>) -> Self {
-        Self { log, file }
+        Self { log, file: Mutex::new(file) }
+    }
+
+    /// From here on, entries go to another file, or to none. What was handed in before is still written.
+    pub(super) fn turn(&self, file: Option<mpsc::Sender<String>>) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
     }
 
     pub(super) fn log(&self) -> &RequestLog {
@@ -243,8 +248,9 @@ impl Journal {
     /// Writes an entry down; waits while the file is behind.
     pub(super) async fn record(&self, mut entry: RequestEntry, tokens: &AccessTokens) {
         entry.texts().for_each(|text| tokens.scrub(text));
-        if let Some(file) = &self.file {
-            // The writer only goes when the emulator does.
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(file) = file {
+            // The writer only goes when everyone has turned away from it.
             let _gone = file.send(entry.to_json().to_string()).await;
         }
         self.log.push(entry);

@@ -17,13 +17,14 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::DropGuard;
+use tokio_util::task::TaskTracker;
 
 use crate::model::{Emulation, EmulatorEndpoint, Fault, Frames, GatewayHost, PortRule};
 use crate::sys::clock;
@@ -47,6 +48,7 @@ mod rdp;
 mod redact;
 mod sessions;
 mod target;
+mod terrain;
 mod traffic;
 mod tunnel;
 mod upgrade;
@@ -67,7 +69,9 @@ use world::{Limits, Parts, World};
 pub struct Emulator {
     world: Arc<World>,
     endpoint: EmulatorEndpoint,
-    writer: tokio_util::task::TaskTracker,
+    writer: TaskTracker,
+    /// What it was last told to be.
+    declared: Mutex<Emulation>,
     _stop: DropGuard,
 }
 
@@ -124,15 +128,7 @@ impl Emulator {
         limits: Limits,
     ) -> Result<Self, EmulatorError> {
         check(&emulation)?;
-        let file = match &emulation.log {
-            None => None,
-            Some(path) => {
-                let path = path.clone();
-                let file =
-                    log::open(&path).map_err(|source| EmulatorError::Log { path: path.clone(), source })?;
-                Some((file, path))
-            }
-        };
+        let file = open_log(&emulation)?;
         let now = clock::now();
         let names = other_names(&emulation);
         let Authority { config, ca_pem } = Authority::new(&names, now).map_err(EmulatorError::Authority)?;
@@ -140,12 +136,8 @@ impl Emulator {
         let listener = TcpListener::bind(listen).await.map_err(unheard)?;
         let address = listener.local_addr().map_err(unheard)?;
 
-        let writer = tokio_util::task::TaskTracker::new();
-        let lines = file.map(|(file, path)| {
-            let (lines, received) = mpsc::channel(log::LINES);
-            writer.spawn(log::write(file, path, received));
-            lines
-        });
+        let writer = TaskTracker::new();
+        let lines = file.map(|file| write_log(&writer, file));
         writer.close();
         let journal = Journal::new(RequestLog::new(), lines);
         let tokens = AccessTokens::new(now);
@@ -156,9 +148,29 @@ impl Emulator {
             token: tokens.first().to_owned(),
         };
         let parts = Parts { port: address.port(), limits, tokens, journal };
-        let world = Arc::new(World::new(emulation, parts));
+        let world = Arc::new(World::new(&emulation, parts));
         world.tasks.spawn(accept(Arc::clone(&world), listener, config));
-        Ok(Self { _stop: world.stop.clone().drop_guard(), endpoint, writer, world })
+        let declared = Mutex::new(emulation);
+        Ok(Self { _stop: world.stop.clone().drop_guard(), endpoint, writer, declared, world })
+    }
+
+    /// Goes over to a changed declaration while it runs. Must be called inside a runtime.
+    ///
+    /// Sessions and streams go on, a bastion that stays keeps its host, and an unchanged list of faults goes on where
+    /// it is. A `dns_name` that was not there at the start is answered by ARM, but the certificate does not cover it.
+    ///
+    /// # Errors
+    /// When the log file cannot be had or the emulation asks for what cannot be; then nothing has changed.
+    pub fn update(&self, emulation: Emulation) -> Result<(), EmulatorError> {
+        check(&emulation)?;
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        if declared.log != emulation.log {
+            let file = open_log(&emulation)?;
+            self.world.journal.turn(file.map(|file| write_log(&self.writer, file)));
+        }
+        self.world.update(&emulation);
+        *declared = emulation;
+        Ok(())
     }
 
     /// How a client reaches it.
@@ -210,7 +222,7 @@ impl Emulator {
         self.world.stop.cancel();
         self.world.tasks.close();
         self.world.tasks.wait().await;
-        let Self { world, writer, endpoint: _, _stop } = self;
+        let Self { world, writer, endpoint: _, declared: _, _stop } = self;
         // The last owner of the log's channel goes; the writer empties it and ends.
         drop(world);
         writer.wait().await;
@@ -233,6 +245,21 @@ fn check(emulation: &Emulation) -> Result<(), EmulatorError> {
         faults::check(fault).map_err(|reason| EmulatorError::Fault { number, reason })?;
     }
     Ok(())
+}
+
+type LogFile = (tokio::fs::File, PathBuf);
+
+fn open_log(emulation: &Emulation) -> Result<Option<LogFile>, EmulatorError> {
+    let Some(path) = emulation.log.clone() else { return Ok(None) };
+    let file = log::open(&path).map_err(|source| EmulatorError::Log { path: path.clone(), source })?;
+    Ok(Some((file, path)))
+}
+
+/// Where lines for the file are handed in; its writer ends when nobody can hand in any more.
+fn write_log(writer: &TaskTracker, (file, path): LogFile) -> mpsc::Sender<String> {
+    let (lines, received) = mpsc::channel(log::LINES);
+    writer.spawn(log::write(file, path, received));
+    lines
 }
 
 /// Names that a workspace wants its bastions to have: the certificate is good for those that are names.

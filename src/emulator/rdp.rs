@@ -8,8 +8,9 @@ use super::answers::{INTERNAL, gateway_error};
 use super::exchange::admit;
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
+use super::terrain::SimulatedBastion;
 use super::verdict::Verdict;
-use super::world::{SimulatedBastion, World};
+use super::world::World;
 use crate::model::{Endpoint, ResourceId};
 use crate::sys::clock;
 
@@ -52,7 +53,7 @@ fn write(
     admit(bastion)?;
     let missing = || gateway_error(404, "Target resource not found");
     let endpoint = ResourceId::parse(&wish.resource).map(Endpoint::Resource).map_err(|_| missing())?;
-    world.machine(&endpoint).ok_or_else(missing)?;
+    world.terrain().machine(&endpoint).ok_or_else(missing)?;
     entry.target = Some(format!("{endpoint}:{}", wish.port));
     Ok(Response::text(200, &wish.text(&endpoint.to_string(), &bastion.host, world.port)))
 }

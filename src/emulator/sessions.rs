@@ -34,8 +34,6 @@ pub struct SessionCounts {
 /// What a session leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Index of the machine.
-    pub(super) machine: usize,
     pub(super) endpoint: Endpoint,
     pub(super) port: u16,
 }
@@ -253,6 +251,11 @@ impl Sessions {
             table.lost += 1;
             session.end.lost.cancel();
         }
+    }
+
+    /// Whether a bastion holds a session.
+    pub(super) fn any_on(&self, bastion: usize) -> bool {
+        self.table().live.values().any(|session| session.bastion == bastion)
     }
 
     /// Counts a WebSocket for as long as the guard lives.

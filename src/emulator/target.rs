@@ -41,7 +41,7 @@ impl Target {
         traffic: &Arc<Traffic>,
     ) -> Result<Self, ConnectError> {
         let place = &admission.place;
-        match world.service(place.machine, place.port) {
+        match world.terrain().service(&place.endpoint, place.port) {
             None => Err(ConnectError::Refused),
             Some(Service::Tcp(address)) => dial(world, *address).await,
             Some(Service::Echo) => Ok(Self::within(world, echo)),

@@ -121,6 +121,7 @@ async fn tunnel(
     admission: &Admission,
     traffic: &Arc<Traffic>,
 ) -> Ended {
+    let terrain = world.terrain();
     let target = match Target::connect(world, admission, traffic).await {
         Ok(target) => target,
         Err(error) => return unreachable(world, client, early, &error).await,
@@ -137,15 +138,15 @@ async fn tunnel(
         traffic,
         world,
         faults: StreamFaults::new(world, &admission.place.endpoint),
-        framing: Framing::new(world.frames),
+        framing: Framing::new(terrain.frames),
         out: Vec::with_capacity(OUT),
         breach: None,
     };
     let (end, how) = tokio::select! {
         met = meet(world, traffic, early, &mut up, &mut down) => met,
         () = admission.end.lost.cancelled() => ("the node vanished".to_owned(), Some(Leave::Cut(Cut::Reset))),
-        () = traffic.idle(world.idle_limit) => {
-            (format!("no frame for {:?}: dropped without a word", world.idle_limit), Some(Leave::Forget))
+        () = traffic.idle(terrain.idle_limit) => {
+            (format!("no frame for {:?}: dropped without a word", terrain.idle_limit), Some(Leave::Forget))
         }
     };
     let Downlink { client: to_client, target: from_target, faults, breach, .. } = down;

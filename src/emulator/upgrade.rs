@@ -13,16 +13,13 @@ use super::answers::{container_page, misbehave};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::sessions::Refusal;
+use super::terrain::SimulatedBastion;
 use super::verdict::{Reply, Upgrade, Verdict};
-use super::world::{SimulatedBastion, World};
+use super::world::World;
 use crate::model::{FaultAction, FaultPhase};
 
 /// What an upgrade earns.
-pub(super) fn upgrade(
-    world: &World,
-    (at, bastion): (usize, &SimulatedBastion),
-    request: &Request,
-) -> Verdict {
+pub(super) fn upgrade(world: &World, bastion: &SimulatedBastion, request: &Request) -> Verdict {
     let mut entry = RequestEntry::of(EntryKind::Upgrade, request);
     let refusal = |status: u16| Response::new(status, "text/html;charset=utf-8", container_page(status));
     let developer = bastion.is_developer();
@@ -41,7 +38,7 @@ pub(super) fn upgrade(
         return Verdict::answer(entry, refusal(404));
     }
     let ticket = percent_decode_str(segment).decode_utf8_lossy().into_owned();
-    let admission = match world.sessions.admit(at, &ticket) {
+    let admission = match world.sessions.admit(bastion.number, &ticket) {
         Ok(admission) => admission,
         Err(why) => {
             match why {

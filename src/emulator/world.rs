@@ -1,26 +1,22 @@
-//! What is true in the simulated Azure: which bastions and machines exist, and everything that connections share.
+//! Everything that the connections of one emulator share: what exists, the sessions, the faults, the log.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access::{AccessTokens, guid};
+use super::access::AccessTokens;
 use super::faults::FaultPlan;
 use super::log::{Journal, RequestEntry};
 use super::sessions::Sessions;
-use crate::model::{
-    BastionTraits, Emulation, Endpoint, FaultAction, FaultPhase, Frames, Machine, ResourceId, Service, Sku,
-};
+use super::terrain::{Terrain, is_host};
+use crate::model::{Emulation, Endpoint, FaultAction, FaultPhase};
 
 /// Shared by all connections of one emulator.
 pub(super) struct World {
     pub(super) port: u16,
-    pub(super) bastions: Vec<SimulatedBastion>,
-    pub(super) machines: Vec<Machine>,
-    pub(super) frames: Frames,
-    pub(super) setup_delay: Duration,
-    pub(super) idle_limit: Duration,
+    terrain: RwLock<Arc<Terrain>>,
     pub(super) limits: Limits,
     pub(super) tokens: AccessTokens,
     pub(super) sessions: Sessions,
@@ -28,36 +24,6 @@ pub(super) struct World {
     pub(super) journal: Journal,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
-}
-
-/// A bastion and the data-plane host that only ARM tells.
-pub(super) struct SimulatedBastion {
-    pub(super) id: ResourceId,
-    pub(super) traits: BastionTraits,
-    /// `bst-{guid}.bastion.localhost`, for Developer `pod-{guid}.bastion.localhost`; without the port.
-    pub(super) host: String,
-}
-
-impl SimulatedBastion {
-    fn new(id: ResourceId, traits: BastionTraits) -> Self {
-        let kind = if traits.sku == Sku::Developer { "pod" } else { "bst" };
-        Self { id, traits, host: format!("{kind}-{}.bastion.localhost", guid()) }
-    }
-
-    /// Whether it is one of the shared ones: reached through the broker, for machines only, on two ports.
-    pub(super) fn is_developer(&self) -> bool {
-        self.traits.sku == Sku::Developer
-    }
-
-    /// `properties.dnsName`: of a Developer bastion, the broker's.
-    pub(super) fn dns_name(&self, port: u16) -> String {
-        let own = if self.is_developer() { BROKER } else { &self.host };
-        self.traits.dns_name.clone().unwrap_or_else(|| format!("{own}:{port}"))
-    }
-
-    fn is_called(&self, host: &str) -> bool {
-        self.traits.dns_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(host))
-    }
 }
 
 /// How long the emulator has patience.
@@ -91,21 +57,15 @@ impl Default for Limits {
 }
 
 impl World {
-    pub(super) fn new(emulation: Emulation, parts: Parts) -> Self {
-        let bastions =
-            emulation.bastions.into_iter().map(|(id, traits)| SimulatedBastion::new(id, traits)).collect();
+    pub(super) fn new(emulation: &Emulation, parts: Parts) -> Self {
         let Parts { port, limits, tokens, journal } = parts;
         Self {
             port,
-            bastions,
-            machines: emulation.machines,
-            frames: emulation.frames,
-            setup_delay: emulation.setup_delay,
-            idle_limit: emulation.idle_limit,
+            terrain: RwLock::new(Arc::new(Terrain::default().next(emulation, |_| false))),
             limits,
             tokens,
             sessions: Sessions::new(limits.ticket),
-            faults: FaultPlan::new(emulation.faults),
+            faults: FaultPlan::new(&emulation.faults),
             journal,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -118,36 +78,22 @@ impl World {
         self.journal.record(entry, &self.tokens).await;
     }
 
-    /// Which bastion's data plane a `Host` header means.
-    pub(super) fn bastion_at(&self, host: &str) -> Option<(usize, &SimulatedBastion)> {
-        self.bastions.iter().enumerate().find(|(_, bastion)| {
-            self.is_host(host, &bastion.host) || (!bastion.is_developer() && bastion.is_called(host))
-        })
+    /// What exists now. What was begun under an edition goes on under it.
+    pub(super) fn terrain(&self) -> Arc<Terrain> {
+        Arc::clone(&self.terrain.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether a `Host` header means the broker of the Developer bastions, of which there is one for all.
-    pub(super) fn is_broker(&self, host: &str) -> bool {
-        let mut developers = self.bastions.iter().filter(|bastion| bastion.is_developer()).peekable();
-        developers.peek().is_some()
-            && (self.is_host(host, BROKER) || developers.any(|bastion| bastion.is_called(host)))
+    /// Goes over to another declaration: what is open stays open.
+    pub(super) fn update(&self, emulation: &Emulation) {
+        let mut terrain = self.terrain.write().unwrap_or_else(PoisonError::into_inner);
+        *terrain = Arc::new(terrain.next(emulation, |bastion| self.sessions.any_on(bastion)));
+        drop(terrain);
+        self.faults.declare(&emulation.faults);
     }
 
     /// Whether a `Host` header means this name at our port.
     pub(super) fn is_host(&self, host: &str, name: &str) -> bool {
-        let (host, port) = host.rsplit_once(':').unwrap_or((host, "443"));
-        host.eq_ignore_ascii_case(name) && port == self.port.to_string()
-    }
-
-    /// The machine that a resource ID or an address names.
-    pub(super) fn machine(&self, endpoint: &Endpoint) -> Option<usize> {
-        self.machines.iter().position(|machine| machine.endpoint == *endpoint)
-    }
-
-    /// What listens on a machine's port; `None`: nothing, it refuses.
-    pub(super) fn service(&self, machine: usize, port: u16) -> Option<&Service> {
-        let machine = self.machines.get(machine)?;
-        let listed = machine.ports.iter().find(|(p, _)| p.get() == port).map(|(_, service)| service);
-        listed.or(machine.otherwise.as_ref())
+        is_host(host, name, self.port)
     }
 
     /// Strikes with a fault where one is due, and notes it in the entry.
@@ -170,6 +116,3 @@ pub(super) struct Parts {
     pub(super) tokens: AccessTokens,
     pub(super) journal: Journal,
 }
-
-/// The regional broker of the Developer SKU.
-pub(super) const BROKER: &str = "omnibrain.bastion.localhost";

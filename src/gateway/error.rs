@@ -144,6 +144,27 @@ impl GatewayError {
         }
     }
 
+    /// Whether it concerns every target behind the bastion; if not, perhaps only the one that was asked for.
+    ///
+    /// Where it cannot be told, it is the target's: a machine that fails must not take the tunnels to others down.
+    /// So is HTTP 500, which a gateway also answers for a machine that does not run, and a failed upgrade: a session
+    /// was granted before it.
+    pub fn concerns_bastion(&self) -> bool {
+        match self {
+            Self::Token(_) | Self::Exchange { .. } | Self::Answer { .. } | Self::Dial { .. } => true,
+            Self::Refused { status, message, .. } => {
+                matches!(status, 300..=399 | 401 | 408 | 429 | 501..=599)
+                    || refusal(*status, message.as_deref()).0 == "tunneling-disabled"
+            }
+            Self::Upgrade { .. } => false,
+        }
+    }
+
+    /// Whether the bastion has no room for another session now.
+    pub fn is_full(&self) -> bool {
+        self.code() == "gateway-busy"
+    }
+
     /// Whether a fresh access token may help.
     pub(super) fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Refused { status: 401, .. })
@@ -229,6 +250,38 @@ mod tests {
             let error = refused(status, message);
             assert_eq!(error.code(), code, "{status}");
             assert_eq!(matches!(error.disposition(), Disposition::Blocked(_)), blocked, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_concerns_one_target_is_told_from_what_concerns_all() {
+        for (status, message, all) in [
+            (307, "", true),
+            (400, "Bad Request", false),
+            (400, "Tunneling is disabled", true),
+            (401, "Unauthorized", true),
+            (403, "Forbidden", false),
+            (403, "Tunneling is disabled", true),
+            (404, "Target resource not found", false),
+            (408, "", true),
+            (429, "", true),
+            (500, "Unexpected internal error", false),
+            (502, "", true),
+            (503, "", true),
+        ] {
+            let error = refused(status, message);
+            assert_eq!(error.concerns_bastion(), all, "{status} {message}");
+            assert_eq!(error.is_full(), matches!(status, 429 | 503), "{status} {message}");
+        }
+        let host = || "bst".to_owned();
+        let exchange = GatewayError::Exchange { host: host(), source: HttpError::TooLong };
+        let answer = GatewayError::Answer { host: host(), source: AnswerError::NotJson };
+        let token = TokenError { what: String::new(), disposition: Disposition::Retry };
+        for all in [exchange, answer, GatewayError::Token(token)] {
+            assert!(all.concerns_bastion(), "{all:?}");
+        }
+        for source in [UpgradeError::Refused(403), UpgradeError::WrongAccept, UpgradeError::Timeout(20)] {
+            assert!(!GatewayError::Upgrade { host: host(), source }.concerns_bastion());
         }
     }
 

@@ -11,12 +11,13 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use reqwest::{Method, Request, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::error::GatewayError;
+use super::limit::Place;
 use super::wire::{self, Destination, Session, Unusable};
 use crate::model::GatewayHost;
 use crate::net::{Http, HttpError};
@@ -28,8 +29,14 @@ const DELETION: Duration = Duration::from_secs(8);
 /// The pause before a failed deletion is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The right to have a set-up in flight, shared by who sets up and by the exchange that outlives it.
-pub(super) type Turn = Arc<OwnedSemaphorePermit>;
+/// What a session needs, shared by who sets up and by the exchange that outlives it.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    /// The right to have a session: kept until it is deleted.
+    pub(super) session: Arc<Place>,
+    /// The right to have a set-up in flight.
+    pub(super) setup: Arc<Place>,
+}
 
 /// The sessions of one gateway.
 #[derive(Clone, Debug)]
@@ -62,6 +69,7 @@ pub struct Remains {
 pub(super) struct Lease {
     session: Arc<Session>,
     ledger: Ledger,
+    place: Arc<Place>,
     /// Settling waits for it: a session in use is not settled.
     _open: TaskTrackerToken,
 }
@@ -81,24 +89,24 @@ impl Ledger {
         }))
     }
 
-    /// Asks for a session. Cancelling this future does not cancel the exchange, which keeps its turn until it is answered.
+    /// Asks for a session. Cancelling this future does not cancel the exchange, which keeps its places until it is answered.
     pub(super) async fn open(
         &self,
         destination: &Destination,
         token: &SecretString,
         user_agent: &str,
-        turn: Turn,
+        places: Places,
     ) -> Result<Lease, GatewayError> {
         let request = self.exchange_request(destination, token, user_agent)?;
         let (answer, wanted) = oneshot::channel();
         let ledger = self.clone();
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);
         let exchange = async move {
-            let answered = ledger.clone().exchange(request).await;
+            let answered = ledger.clone().exchange(request, places.session).await;
             ledger.0.unanswered.fetch_sub(1, Ordering::Relaxed);
             // A lease that nobody takes is dropped right here, and so its session is deleted.
             drop(answer.send(answered));
-            drop(turn);
+            drop(places.setup);
         };
         self.0.tasks.spawn_on(exchange, &self.0.runtime);
         // Nobody takes the sender away but a runtime that ends.
@@ -135,7 +143,7 @@ impl Ledger {
         }
     }
 
-    async fn exchange(self, request: Request) -> Result<Lease, GatewayError> {
+    async fn exchange(self, request: Request, place: Arc<Place>) -> Result<Lease, GatewayError> {
         let answer = self.0.http.send(request, EXCHANGE).await.map_err(|error| self.broken(error))?;
         if answer.status != 200 {
             return Err(GatewayError::Refused {
@@ -146,20 +154,20 @@ impl Ledger {
             });
         }
         match wire::read_session(&answer.body) {
-            Ok(session) => Ok(self.lease(session)),
+            Ok(session) => Ok(self.lease(session, place)),
             Err(Unusable { error, granted }) => {
                 let host = self.0.host.to_string();
                 // It is of no use to us, but it exists, so it is deleted.
-                drop(granted.map(|session| self.lease(session)));
+                drop(granted.map(|session| self.lease(session, place)));
                 Err(GatewayError::Answer { host, source: error })
             }
         }
     }
 
-    fn lease(self, session: Session) -> Lease {
+    fn lease(self, session: Session, place: Arc<Place>) -> Lease {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
         let open = self.0.tasks.token();
-        Lease { session: Arc::new(session), ledger: self, _open: open }
+        Lease { session: Arc::new(session), ledger: self, place, _open: open }
     }
 
     fn exchange_request(
@@ -189,8 +197,8 @@ impl Ledger {
         GatewayError::Exchange { host: self.0.host.to_string(), source }
     }
 
-    /// Deletes a session; one failure is retried, a second keeps it for the exit.
-    async fn delete(self, session: Arc<Session>) {
+    /// Deletes a session; one failure is retried, a second keeps it for the exit. Either way its place is free then.
+    async fn delete(self, session: Arc<Session>, _place: Arc<Place>) {
         for pause in [Some(AGAIN), None] {
             if self.delete_once(&session).await {
                 return;
@@ -237,7 +245,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let inner = &self.ledger.0;
-        inner.tasks.spawn_on(self.ledger.clone().delete(Arc::clone(&self.session)), &inner.runtime);
+        let deletion = self.ledger.clone().delete(Arc::clone(&self.session), Arc::clone(&self.place));
+        inner.tasks.spawn_on(deletion, &inner.runtime);
     }
 }
 

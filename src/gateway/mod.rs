@@ -11,19 +11,20 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::model::GatewayHost;
+use crate::model::{GatewayHost, Limits, Wait};
 use crate::net::{HttpError, Network};
 
 mod boundary;
 mod error;
 mod keepalive;
 mod ledger;
+mod limit;
 mod meaning;
 mod stream;
 mod tap;
@@ -31,7 +32,8 @@ mod wire;
 
 pub use error::{GatewayError, TokenError, UpgradeError};
 pub use ledger::Remains;
-use ledger::{Lease, Ledger, Turn};
+use ledger::{Lease, Ledger, Places};
+use limit::Limit;
 pub use stream::GatewayStream;
 pub use wire::{AnswerError, Destination};
 
@@ -55,7 +57,8 @@ pub struct Gateway {
     host: GatewayHost,
     network: Network,
     ledger: Ledger,
-    setups: Arc<Semaphore>,
+    setups: Limit,
+    in_use: Limit,
 }
 
 /// What a stream is opened with.
@@ -65,6 +68,8 @@ pub struct OpenOptions {
     pub user_agent: String,
     /// A ping after this much quiet; zero: none.
     pub keepalive: Duration,
+    /// Told what the opening waits for, as that changes: [`Wait::Sessions`], then [`Wait::SetUp`].
+    pub waiting: Option<watch::Sender<Wait>>,
 }
 
 impl Gateway {
@@ -72,17 +77,25 @@ impl Gateway {
     ///
     /// # Errors
     /// When no HTTP client can be made by the network's rules.
-    pub fn new(host: GatewayHost, network: Network, max_setups: usize) -> Result<Self, HttpError> {
+    pub fn new(host: GatewayHost, network: Network, limits: Limits) -> Result<Self, HttpError> {
         let ledger = Ledger::new(host.clone(), network.http()?);
         Ok(Self {
             host,
             network,
             ledger,
-            setups: Arc::new(Semaphore::new(max_setups.clamp(1, Semaphore::MAX_PERMITS))),
+            setups: Limit::new(limits.setups),
+            in_use: Limit::new(limits.sessions),
         })
     }
 
-    /// Opens a stream to a destination: token exchange, WebSocket. Waits its turn when too many set-ups are in flight.
+    /// Changes how much is used at once. What is open stays; who waits goes on where there is room now.
+    pub fn set_limits(&self, limits: Limits) {
+        self.setups.set(limits.setups);
+        self.in_use.set(limits.sessions);
+    }
+
+    /// Opens a stream to a destination: token exchange, WebSocket. Waits its turn, first for one of the sessions that
+    /// may be open at once, then for one of the set-ups that may be in flight.
     ///
     /// Cancelling it closes what was opened and deletes the session.
     ///
@@ -94,8 +107,8 @@ impl Gateway {
         tokens: &dyn AccessTokens,
         options: &OpenOptions,
     ) -> Result<GatewayStream<TlsStream<TcpStream>>, GatewayError> {
-        let turn = self.turn().await?;
-        let lease = self.session(destination, tokens, &options.user_agent, &turn).await?;
+        let places = self.places(options).await?;
+        let lease = self.session(destination, tokens, &options.user_agent, &places).await?;
         let (connection, early) = self.upgrade(&lease, &options.user_agent).await?;
         Ok(GatewayStream::new(connection, early, options.keepalive, Some(lease)).await)
     }
@@ -110,8 +123,8 @@ impl Gateway {
         tokens: &dyn AccessTokens,
         options: &OpenOptions,
     ) -> Result<(), GatewayError> {
-        let turn = self.turn().await?;
-        drop(self.session(destination, tokens, &options.user_agent, &turn).await?);
+        let places = self.places(options).await?;
+        drop(self.session(destination, tokens, &options.user_agent, &places).await?);
         Ok(())
     }
 
@@ -125,12 +138,25 @@ impl Gateway {
         self.ledger.counts()
     }
 
-    /// Waits for a place among the set-ups in flight.
-    async fn turn(&self) -> Result<Turn, GatewayError> {
-        // The semaphore is never closed.
+    /// Sessions that are open, being opened or being deleted.
+    pub fn counts(&self) -> usize {
+        self.in_use.taken()
+    }
+
+    /// Waits for a place among the sessions, then for one among the set-ups in flight.
+    async fn places(&self, options: &OpenOptions) -> Result<Places, GatewayError> {
         let closed =
             |_| GatewayError::Exchange { host: self.host.to_string(), source: HttpError::Timeout(DIAL) };
-        Ok(Arc::new(Arc::clone(&self.setups).acquire_owned().await.map_err(closed)?))
+        let tell = |wait| {
+            if let Some(waiting) = &options.waiting {
+                waiting.send_replace(wait);
+            }
+        };
+        tell(Wait::Sessions);
+        let session = self.in_use.take().await.map_err(closed)?;
+        tell(Wait::SetUp);
+        let setup = self.setups.take().await.map_err(closed)?;
+        Ok(Places { session: Arc::new(session), setup: Arc::new(setup) })
     }
 
     /// A session of its own, with one more try under a fresh token when the first is not believed.
@@ -139,13 +165,13 @@ impl Gateway {
         destination: &Destination,
         tokens: &dyn AccessTokens,
         user_agent: &str,
-        turn: &Turn,
+        places: &Places,
     ) -> Result<Lease, GatewayError> {
         let token = tokens.token(false).await.map_err(GatewayError::Token)?;
-        match self.ledger.open(destination, &token, user_agent, Arc::clone(turn)).await {
+        match self.ledger.open(destination, &token, user_agent, places.clone()).await {
             Err(error) if error.is_unauthorized() => {
                 let token = tokens.token(true).await.map_err(GatewayError::Token)?;
-                self.ledger.open(destination, &token, user_agent, Arc::clone(turn)).await
+                self.ledger.open(destination, &token, user_agent, places.clone()).await
             }
             answer => answer,
         }

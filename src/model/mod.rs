@@ -11,6 +11,8 @@ mod actual;
 mod desired;
 mod disposition;
 mod emulation;
+pub mod env;
+mod grant;
 mod host;
 mod resource_id;
 mod text;
@@ -24,6 +26,7 @@ pub use disposition::{Blocked, Disposition};
 pub use emulation::{
     BastionTraits, Emulation, EmulatorEndpoint, Fault, FaultAction, FaultPhase, Frames, Machine, Service, Sku,
 };
+pub use grant::{Grant, GrantKind};
 pub use host::{GatewayHost, HostError, PortRule};
 pub use resource_id::{ResourceId, ResourceIdError};
 pub use text::{chain, printable, safe_char};

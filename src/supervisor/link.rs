@@ -152,8 +152,8 @@ impl Link {
 
     fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {
         let network = self.surroundings.network.clone();
-        let gateway = Gateway::new(host.gateway.clone(), network, self.bastion.limits.setups)
-            .map_err(RouteError::Client)?;
+        let gateway =
+            Gateway::new(host.gateway.clone(), network, self.bastion.limits).map_err(RouteError::Client)?;
         let gateway = Arc::new(gateway);
         self.gateways.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gateway));
         Ok(gateway)
@@ -174,6 +174,17 @@ impl RouteError {
             Self::Client(_) => Disposition::Blocked(Blocked::Answer),
             Self::Gateway(error) => error.disposition(),
             Self::Slow(_) => Disposition::Retry,
+        }
+    }
+
+    /// Whether it concerns every target behind the bastion, not only the one that was asked for.
+    pub fn concerns_bastion(&self) -> bool {
+        match self {
+            Self::Token(_) | Self::Arm(_) | Self::Client(_) => true,
+            // The other refusals are about a switch for all; this one only about targets by address.
+            Self::Refused(refusal) => !matches!(refusal, Refusal::IpConnect { .. }),
+            Self::Gateway(error) => error.concerns_bastion(),
+            Self::Slow(_) => false,
         }
     }
 

@@ -168,6 +168,7 @@ impl Tunnel {
         OpenOptions {
             user_agent: format!("bastion/{} (tunnel {})", env!("CARGO_PKG_VERSION"), self.name),
             keepalive: self.declared.behaviour.keepalive,
+            waiting: None,
         }
     }
 

@@ -1,21 +1,37 @@
 //! Whose a file is, and files that only their owner can read.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Whether a file or directory belongs to this user or to root. What cannot be looked at is nobody's.
 #[cfg(unix)]
 pub fn is_ours(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let us = rustix::process::geteuid().as_raw();
-    path.metadata().is_ok_and(|metadata| metadata.uid() == us || metadata.uid() == 0)
+    let ours = |metadata: Metadata| metadata.uid() == us || metadata.uid() == 0;
+    // A link to a file of ours that somebody else made is somebody else's choice.
+    path.metadata().is_ok_and(ours) && path.symlink_metadata().is_ok_and(ours)
 }
 
 /// Whether a file or directory belongs to this user or to the system.
 #[cfg(windows)]
 pub fn is_ours(_path: &Path) -> bool {
     // Directories of other users are closed by their ACLs there; shared ones have no owner that means anything.
+    true
+}
+
+/// Whether two files belong to one user.
+#[cfg(unix)]
+pub fn same_owner(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    matches!((one.metadata(), other.metadata()), (Ok(one), Ok(other)) if one.uid() == other.uid())
+}
+
+/// Whether two files belong to one user: there, as for [`is_ours`].
+#[cfg(windows)]
+pub fn same_owner(_one: &Path, _other: &Path) -> bool {
     true
 }
 
@@ -102,11 +118,102 @@ fn close_to_others(_file: &File) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn private(options: &mut std::fs::OpenOptions) {
+pub(super) fn private(options: &mut std::fs::OpenOptions) {
     use std::os::unix::fs::OpenOptionsExt as _;
     options.mode(0o600);
 }
 
 /// The user's own directories are closed to others there.
 #[cfg(windows)]
-fn private(_options: &mut std::fs::OpenOptions) {}
+pub(super) fn private(_options: &mut std::fs::OpenOptions) {}
+
+/// What tells a file from what it was before: what it is, its size, its time and its place on the disk, and where a link
+/// leads. What cannot be looked at is told apart by why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp(Result<Seen, io::ErrorKind>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    kind: std::fs::FileType,
+    size: u64,
+    modified: Option<SystemTime>,
+    place: (u64, u64),
+    target: Option<PathBuf>,
+}
+
+/// Looks at a file; a link is not followed.
+pub fn stamp(path: &Path) -> Stamp {
+    let seen = path.symlink_metadata().map(|metadata| {
+        let kind = metadata.file_type();
+        // A directory changes with whatever is in it.
+        let file = !kind.is_dir();
+        Seen {
+            kind,
+            size: if file { metadata.len() } else { 0 },
+            modified: metadata.modified().ok().filter(|_| file),
+            place: place(&metadata),
+            target: path.read_link().ok(),
+        }
+    });
+    Stamp(seen.map_err(|error| error.kind()))
+}
+
+#[cfg(unix)]
+fn place(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (metadata.dev(), metadata.ino())
+}
+
+/// Not to be had there without opening the file; a file's time of making stands in for it.
+#[cfg(windows)]
+fn place(metadata: &Metadata) -> (u64, u64) {
+    use std::os::windows::fs::MetadataExt as _;
+    (metadata.creation_time(), 0)
+}
+
+/// Whether the system tells of changes that were made elsewhere to what is in a directory: it does not when another
+/// machine, or the host of a container or a virtual machine, keeps it. What is not known is taken to tell.
+#[cfg(target_os = "linux")]
+pub fn tells_of_changes(directory: &Path) -> bool {
+    /// `statfs(2)`: NFS, SMB in three editions, 9P, FUSE (and virtiofs), VirtualBox, Parallels, VMware, AFS in two,
+    /// Coda, Ceph, Lustre, GPFS, OCFS2.
+    const KEPT_ELSEWHERE: [u32; 16] = [
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x0102_1997,
+        0x6573_5546,
+        0x786f_4256,
+        0x7c7c_6673,
+        0xbacb_acbc,
+        0x5346_414f,
+        0x6b41_4653,
+        0x7375_7245,
+        0x00c3_6400,
+        0x0bd0_0bd0,
+        0x4750_4653,
+        0x7461_636f,
+    ];
+    let kind = rustix::fs::statfs(directory).ok().and_then(|system| {
+        // A number of another size on each machine; its least 32 bits are what is meant.
+        system.f_type.to_le_bytes().first_chunk().copied().map(u32::from_le_bytes)
+    });
+    !kind.is_some_and(|kind| KEPT_ELSEWHERE.contains(&kind))
+}
+
+/// Whether the system tells of changes that were made elsewhere to what is in a directory.
+#[cfg(target_os = "macos")]
+pub fn tells_of_changes(directory: &Path) -> bool {
+    /// `MNT_LOCAL`.
+    const LOCAL: u32 = 0x1000;
+    rustix::fs::statfs(directory).map_or(true, |system| system.f_flags & LOCAL != 0)
+}
+
+/// Whether the system tells of changes that were made elsewhere to what is in a directory: not on another machine.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+pub fn tells_of_changes(directory: &Path) -> bool {
+    use std::path::{Component, Prefix};
+    let prefix = directory.components().next();
+    !matches!(prefix, Some(Component::Prefix(p)) if matches!(p.kind(), Prefix::UNC(..) | Prefix::VerbatimUNC(..)))
+}

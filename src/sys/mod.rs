@@ -3,7 +3,9 @@
 //! Nothing else in the house asks which operating system it is on (`tests/tidy.rs` holds that).
 
 pub mod clock;
+pub mod directory;
 pub mod files;
 pub mod limits;
+pub mod local;
 pub mod signal;
 pub mod socket;

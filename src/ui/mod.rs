@@ -1,13 +1,28 @@
 //! The words a person reads: data to standard output, everything else to standard error, colour where it is wanted.
 
 use std::io::Write as _;
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
+mod explain;
+mod human;
+mod line;
+#[cfg(test)]
+mod samples;
+mod status;
+mod table;
 mod terminal;
+mod values;
 
+pub use explain::{Explanation, codes, explained, explanation, explanations};
+pub use human::{age, count, seconds, size};
+pub use line::tunnel_line;
+pub use status::status;
+pub use table::terminal_width;
 pub use terminal::{LogWriter, flush};
+pub use values::values;
+
+use crate::model::{State, TunnelStatus};
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -81,6 +96,15 @@ impl Printer {
         self.say(&format!("{style}{word:<8}{style:#} {name:<12} {text}"));
     }
 
+    /// What a tunnel has come to: a line, and what mends it where a person has to.
+    pub fn change(self, tunnel: &TunnelStatus) {
+        self.say(&tunnel_line(tunnel));
+        let hint = tunnel.reason.as_ref().and_then(|reason| reason.hint.as_deref());
+        if let (State::Blocked, Some(hint)) = (tunnel.state, hint) {
+            self.hint(&line::shown(hint));
+        }
+    }
+
     /// What mends something.
     pub fn hint(self, text: &str) {
         self.say(&format!("{HINT}hint:{HINT:#} {text}"));
@@ -107,13 +131,4 @@ impl Printer {
 
 fn talk(line: &str) {
     terminal::write(format!("{line}\n").into_bytes());
-}
-
-/// A duration as people say it.
-pub fn seconds(duration: Duration) -> String {
-    match duration.as_secs_f64() {
-        // Nothing is tried again in no time at all.
-        short if short < 10.0 => format!("{:.1} s", short.max(0.1)),
-        long => format!("{long:.0} s"),
-    }
 }

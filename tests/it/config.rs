@@ -8,12 +8,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use bastion::config::{CODES, Diagnostic, MAX_BYTES, MAX_DIAGNOSTICS, MAX_TUNNELS, Source, load};
+use bastion::config::{
+    CODES, Diagnostic, Layer, LayerKind, Loaded, MAX_BYTES, MAX_DIAGNOSTICS, MAX_TUNNELS, Source, Variables,
+};
+use bastion::model::Desired;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-fn corpus(kind: &str) -> Vec<(PathBuf, String)> {
+pub(crate) fn corpus(kind: &str) -> Vec<(PathBuf, String)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(kind);
     let mut files: Vec<_> = fs::read_dir(directory)
         .unwrap()
@@ -25,12 +29,26 @@ fn corpus(kind: &str) -> Vec<(PathBuf, String)> {
     files
 }
 
-fn source(text: &str) -> Source<'_> {
-    Source { path: "bastion.toml", text, default_name: "orders" }
+fn layers(text: &str) -> [Layer<'_>; 1] {
+    [Layer { kind: LayerKind::Workspace, path: "bastion.toml", text }]
 }
 
-fn rendered(source: &Source<'_>, found: &[Diagnostic]) -> String {
-    found.iter().map(|diagnostic| diagnostic.render(source, false)).collect::<Vec<_>>().join("\n")
+static NO_VARIABLES: LazyLock<Variables> = LazyLock::new(Variables::default);
+
+fn source<'a>(layers: &'a [Layer<'a>]) -> Source<'a> {
+    Source { layers, default_name: "orders", variables: &NO_VARIABLES }
+}
+
+/// Loads a workspace of one file.
+pub(crate) fn load(text: &str) -> (Option<Desired>, Vec<Diagnostic>) {
+    let Loaded { desired, diagnostics, .. } = bastion::config::load(&source(&layers(text)));
+    (desired, diagnostics)
+}
+
+fn rendered(text: &str, found: &[Diagnostic]) -> String {
+    let layers = layers(text);
+    let source = source(&layers);
+    found.iter().map(|diagnostic| diagnostic.render(&source, false)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -38,8 +56,8 @@ fn every_valid_file_loads() {
     let files = corpus("valid");
     assert!(!files.is_empty());
     for (path, text) in files {
-        let (desired, found) = load(&source(&text));
-        assert!(desired.is_some(), "{}:\n{}", path.display(), rendered(&source(&text), &found));
+        let (desired, found) = load(&text);
+        assert!(desired.is_some(), "{}:\n{}", path.display(), rendered(&text, &found));
     }
 }
 
@@ -49,9 +67,9 @@ fn every_invalid_file_says_what_its_stderr_says() {
     assert!(files.len() >= 30, "{} invalid files", files.len());
     let mut wrong = Vec::new();
     for (path, text) in files {
-        let (desired, found) = load(&source(&text));
+        let (desired, found) = load(&text);
         assert!(desired.is_none() && !found.is_empty(), "{} is valid", path.display());
-        let actual = rendered(&source(&text), &found);
+        let actual = rendered(&text, &found);
         let beside = path.with_extension("stderr");
         if std::env::vars_os().any(|(name, value)| name == "UPDATE" && value == "1") {
             fs::write(&beside, &actual).unwrap();
@@ -76,7 +94,7 @@ fn large() -> [(String, &'static str); 3] {
 #[test]
 fn what_is_too_large_is_refused_not_eaten() {
     for (text, code) in large() {
-        let (desired, found) = load(&source(&text));
+        let (desired, found) = load(&text);
         assert!(desired.is_none());
         assert!(found.iter().any(|diagnostic| diagnostic.code == code), "{code}");
         assert!(found.len() <= MAX_DIAGNOSTICS + 1);
@@ -87,19 +105,28 @@ fn what_is_too_large_is_refused_not_eaten() {
 fn every_code_occurs_and_every_occurring_code_is_listed() {
     let texts = corpus("invalid").into_iter().map(|(_, text)| text);
     let texts = texts.chain(large().into_iter().map(|(text, _)| text));
-    let seen: BTreeSet<&str> =
-        texts.flat_map(|text| load(&source(&text)).1).map(|diagnostic| diagnostic.code).collect();
+    let mut seen: BTreeSet<&str> =
+        texts.flat_map(|text| load(&text).1).map(|diagnostic| diagnostic.code).collect();
+    seen.extend(crate::layered::codes());
     let listed: BTreeSet<&str> = CODES.iter().map(|(code, _)| *code).collect();
     assert_eq!(listed.len(), CODES.len(), "a code is listed twice");
     assert_eq!(seen, listed);
 }
 
 #[test]
+fn one_run_shows_mistakes_of_ten_kinds() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/invalid/ten-mistakes.toml");
+    let (_, found) = load(&fs::read_to_string(path).unwrap());
+    let kinds: BTreeSet<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();
+    assert!(kinds.len() >= 10, "{kinds:?}");
+}
+
+#[test]
 fn the_example_loads() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bastion.toml.example");
     let text = fs::read_to_string(path).unwrap();
-    let (desired, found) = load(&source(&text));
-    assert!(desired.is_some(), "{}", rendered(&source(&text), &found));
+    let (desired, found) = load(&text);
+    assert!(desired.is_some(), "{}", rendered(&text, &found));
 }
 
 #[test]
@@ -115,11 +142,16 @@ fn no_terminal_escape_reaches_the_reader() {
         format!("[azure]\ncloud = '''\n{nasty}\r{nasty}\r\n'''"),
     ];
     for text in texts {
-        let source = Source { path: &format!("{nasty}.toml"), text: &text, default_name: nasty };
-        let (_, found) = load(&source);
-        let words = rendered(&source, &found);
-        let odd =
-            words.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{200b}'..='\u{202e}').contains(c));
+        let path = format!("{nasty}.toml");
+        let layers = [Layer { kind: LayerKind::Workspace, path: &path, text: &text }];
+        let source = Source { layers: &layers, default_name: nasty, variables: &NO_VARIABLES };
+        let found = bastion::config::load(&source).diagnostics;
+        let words: String = found.iter().map(|diagnostic| diagnostic.render(&source, false)).collect();
+        let odd = words.chars().find(|c| {
+            (c.is_control() && *c != '\n')
+                || ('\u{200b}'..='\u{200f}').contains(c)
+                || ('\u{202a}'..='\u{202e}').contains(c)
+        });
         assert_eq!(odd, None, "{words}");
         // With colour there are escapes, but only those of the renderer.
         for diagnostic in &found {
@@ -131,8 +163,9 @@ fn no_terminal_escape_reaches_the_reader() {
 }
 
 fn check_ranges(text: &str) {
-    let source = source(text);
-    let (desired, found) = load(&source);
+    let layers = layers(text);
+    let source = source(&layers);
+    let (desired, found) = load(text);
     assert_eq!(desired.is_none(), !found.is_empty());
     let mut last = 0;
     for diagnostic in &found {
@@ -258,10 +291,10 @@ proptest! {
         let comment = format!("# {comment}\n");
         let blocks: String = order.iter().map(|b| b.replace('\n', &format!(" {comment}"))).collect::<Vec<_>>().join(&blank);
         let text = format!("{comment}name = \"orders\" {comment}{blocks}");
-        let (expected, found) = load(&source(&plain));
-        prop_assert!(found.is_empty(), "{}", rendered(&source(&plain), &found));
-        let (actual, found) = load(&source(&text));
-        prop_assert!(found.is_empty(), "{}", rendered(&source(&text), &found));
+        let (expected, found) = load(&plain);
+        prop_assert!(found.is_empty(), "{}", rendered(&plain, &found));
+        let (actual, found) = load(&text);
+        prop_assert!(found.is_empty(), "{}", rendered(&text, &found));
         prop_assert_eq!(actual, expected);
     }
 }

@@ -109,6 +109,11 @@ impl TestEnv {
         Running { process: Process::start(self.bastion(arguments)) }
     }
 
+    /// Starts a command that was changed before.
+    pub(crate) fn run_command(&self, command: Command) -> Running {
+        Running { process: Process::start(command) }
+    }
+
     /// Starts `bastion up` with these flags.
     pub(crate) fn up(&self, flags: &[&str]) -> Running {
         self.start(&[&["up"], flags].concat())

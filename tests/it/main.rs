@@ -6,6 +6,8 @@
 mod cli;
 mod config;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod env;
 #[cfg(test)]
 mod faults;
@@ -13,6 +15,9 @@ mod faults;
 mod gateway;
 #[cfg(test)]
 mod harness;
+mod instance;
+#[cfg(test)]
+mod layered;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
@@ -25,9 +30,14 @@ mod process;
 #[cfg(unix)]
 mod programs;
 #[cfg(test)]
+#[cfg(unix)]
+mod schema;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 #[cfg(unix)]
 mod stopping;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod watch;

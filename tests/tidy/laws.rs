@@ -9,12 +9,12 @@ pub(crate) const PURE: Law = Law {
 };
 
 pub(crate) const SERDE: Law = Law {
-    rule: "Serialize and Deserialize occur only in config/raw.rs, gateway/wire.rs, azure and emulator",
+    rule: "Serialize and Deserialize occur only in config/raw.rs, control, gateway/wire.rs, instance/record.rs, azure and emulator",
     reason: "what is written on a wire or in a file is converted at the edge, so that no rename inside changes what others read",
 };
 
 pub(crate) const SPAWN: Law = Law {
-    rule: "tasks are spawned only in supervisor, relay, gateway/ledger.rs, emulator, cli/up.rs and ui/terminal.rs",
+    rule: "tasks and threads are started only in supervisor, relay, gateway/ledger.rs, control/server.rs, watch, emulator, cli/up.rs and ui/terminal.rs",
     reason: "every task belongs to a set that its room owns and awaits: nothing outlives its owner, and no session is forgotten",
 };
 
@@ -40,9 +40,10 @@ pub(crate) const UNFINISHED: Law = Law {
 
 const PURE_PLACES: [&str; 7] =
     ["model", "config", "plan", "lifecycle", "backoff", "gateway/wire", "gateway/boundary"];
-const WIRE_PLACES: [&str; 4] = ["config/raw", "gateway/wire", "azure", "emulator"];
-const SPAWN_PLACES: [&str; 6] =
-    ["supervisor", "relay", "gateway/ledger", "emulator", "cli/up", "ui/terminal"];
+const WIRE_PLACES: [&str; 6] =
+    ["config/raw", "control", "gateway/wire", "instance/record", "azure", "emulator"];
+const SPAWN_PLACES: [&str; 8] =
+    ["supervisor", "relay", "gateway/ledger", "control/server", "watch", "emulator", "cli/up", "ui/terminal"];
 const LONGEST: usize = 400;
 
 /// Words and paths that no pure room contains. A path's last part may go on (`Tcp` is also `TcpStream`).

@@ -2,26 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use super::home::{Home, Place};
 use super::values::{ResourceKind, azure_name, compose, resource_id, whole};
-use super::{Found, Home, entry_name};
+use super::{Found, entry_name, identity};
 use crate::config::codes;
 use crate::config::diagnostic::Diagnostic;
-use crate::config::raw::Bastion as RawBastion;
+use crate::config::keys;
 use crate::config::reader::Entry;
+use crate::config::shapes::Bastion as RawBastion;
 use crate::model::{Bastion, Identity, Limits, Name, ResourceId};
 
 const KIND: ResourceKind = ("Microsoft.Network/bastionHosts", "a bastion");
 
-/// How many set-ups are in flight where the file does not say.
-const MAX_SETUPS: usize = 32;
-
-/// More connections than this at once is beyond any bastion.
-const MOST_SETUPS: i64 = 10_000;
-
 /// Lowers all bastions; those with a mistake are left out.
 pub(super) fn lower(
     entries: &[Entry<Option<RawBastion>>],
-    home: &Home,
+    home: &mut Home,
+    asked_by: &Identity,
     found: &mut Found,
 ) -> BTreeMap<Name, Bastion> {
     let mut bastions = BTreeMap::new();
@@ -29,11 +26,14 @@ pub(super) fn lower(
         let name = entry_name(entry, "a bastion", found);
         let Some(raw) = &entry.value else { continue };
         let id = id(entry, raw, home, found);
-        let max_setups =
-            whole(raw.max_setups.as_ref(), "max_setups", 1..=MOST_SETUPS, found).unwrap_or(MAX_SETUPS);
+        let sessions = whole(raw.max_sessions.as_ref(), "max_sessions", keys::SESSIONS, found);
+        let setups = whole(raw.max_setups.as_ref(), "max_setups", keys::SETUPS, found);
+        let identity = identity::lower(&raw.identity, asked_by, found);
         if let (Some(name), Some(id)) = (name, id) {
-            let limits = Limits { setups: max_setups, ..Limits::default() };
-            bastions.insert(name, Bastion { id, identity: Identity::default(), limits });
+            let Limits { sessions: all_sessions, setups: usual_setups } = Limits::default();
+            let limits =
+                Limits { sessions: sessions.unwrap_or(all_sessions), setups: setups.unwrap_or(usual_setups) };
+            bastions.insert(name, Bastion { id, identity, limits });
         }
     }
     bastions
@@ -42,7 +42,7 @@ pub(super) fn lower(
 fn id(
     entry: &Entry<Option<RawBastion>>,
     raw: &RawBastion,
-    home: &Home,
+    home: &mut Home,
     found: &mut Found,
 ) -> Option<ResourceId> {
     if let Some(id) = &raw.id {
@@ -67,10 +67,11 @@ fn id(
         Some(field) => azure_name(Some(field), "name", found)?,
         None => entry.name.clone(),
     };
-    compose(
-        subscription.as_deref().unwrap_or(&home.subscription),
-        resource_group.as_deref().unwrap_or(&home.resource_group),
-        KIND.0,
-        &name,
-    )
+    let (subscription, resource_group) = home.fill(
+        &Place { what: "bastion", name: &entry.name, key: &entry.key, spoilt: raw.spoilt },
+        (raw.subscription.is_some(), subscription),
+        (raw.resource_group.is_some(), resource_group),
+        found,
+    )?;
+    compose(&subscription, &resource_group, KIND.0, &name)
 }

@@ -9,8 +9,9 @@ use super::values::{Zero, duration, parse_size, port, whole};
 use super::{Found, Kind, declared, faults, given, resolve_key};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
-use crate::config::raw::{File, Services, Traits};
+use crate::config::keys;
 use crate::config::reader::{Entry, Field, Scalar, Text};
+use crate::config::shapes::{File, Services, Traits};
 use crate::config::suggest::nearest;
 use crate::model::{
     Bastion, BastionTraits, Emulation, Endpoint, Frames, Machine, Name, Port, ResourceId, Service, Sku,
@@ -121,7 +122,7 @@ fn traits(raw: &Traits, found: &mut Found) -> BastionTraits {
         ),
         // Unchecked on purpose: a wrong one is what it is for.
         dns_name: given(raw.dns_name.as_ref()).map(|text| text.value.clone()),
-        max_sessions: whole(raw.max_sessions.as_ref(), "max_sessions", 0..=1_000_000, found)
+        max_sessions: whole(raw.max_sessions.as_ref(), "max_sessions", keys::EMULATED_SESSIONS, found)
             .unwrap_or(default.max_sessions),
         reader: given(raw.reader.as_ref()).map_or(default.reader, |flag| *flag.get_ref()),
     }

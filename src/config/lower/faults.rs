@@ -7,8 +7,9 @@ use super::values::{Zero, bad_duration, parse_duration, parse_size, whole};
 use super::{Declared, Found, Kind, declared, given, resolve};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
-use crate::config::raw::{Fault as RawFault, File};
+use crate::config::keys;
 use crate::config::reader::{Field, Scalar, Text};
+use crate::config::shapes::{Fault as RawFault, File};
 use crate::config::suggest::nearest;
 use crate::model::{Fault, FaultAction, FaultPhase, Name, Target};
 
@@ -50,7 +51,7 @@ fn fault(
         Some(field) => after(field, phase, found),
         None => Some(0),
     };
-    let times = whole(raw.times.as_ref(), "times", 0..=i64::from(u32::MAX), found).unwrap_or(1);
+    let times = whole(raw.times.as_ref(), "times", keys::TIMES, found).unwrap_or(1);
     let target = match &raw.target {
         Some(field) => {
             let text = field.value.as_ref()?;
@@ -86,7 +87,7 @@ fn phase(text: &Text, found: &mut Found) -> Option<FaultPhase> {
         let message = format!("{} is not a phase", quote(&text.value));
         let wrong = Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "unknown phase");
         let words = PHASES.iter().map(|(word, _)| *word);
-        found.push(super::suggest(wrong, &text.value, text.span.clone(), true, words));
+        found.push(super::suggest_word(wrong, text, words));
     }
     known.map(|(_, phase)| *phase)
 }

@@ -5,18 +5,24 @@ use std::ops::Range;
 
 use super::codes;
 use super::diagnostic::{Diagnostic, quote};
-use super::raw::{Azure, File};
 use super::reader::{Entry, Field, Text};
+use super::shapes::File;
 use super::suggest::{ENOUGH, nearest};
-use crate::model::{Cloud, Desired, Emulation, Name, NameError};
+use crate::model::{Desired, Identity, Name, NameError};
 
 mod bastions;
+mod behaviour;
 mod emulator;
+mod env;
 mod faults;
+mod home;
+mod identity;
 mod listen;
 mod targets;
 mod tunnels;
 mod values;
+
+use home::Home;
 
 /// Where a mistake goes. Lowering never stops at one.
 type Found = Vec<Diagnostic>;
@@ -24,13 +30,14 @@ type Found = Vec<Diagnostic>;
 /// Lowers a file; every mistake is added to `found`.
 pub(super) fn lower(file: &File, default_name: &str, found: &mut Found) -> Option<Desired> {
     let workspace = workspace(file, default_name, found);
-    check_cloud(file, found);
-    let home = Home::new(&file.azure, found);
-    let bastions = bastions::lower(&file.bastions, &home, found);
-    let targets = targets::lower(file, &home, found);
+    let cloud = home::cloud(&file.azure, found);
+    let mut home = Home::new(file, cloud, found);
+    let asked_by = identity::lower(&file.azure.identity, &Identity::default(), found);
+    let bastions = bastions::lower(&file.bastions, &mut home, &asked_by, found);
+    let targets = targets::lower(file, &mut home, found);
     let tunnels = tunnels::lower(file, found);
     let emulation = emulator::lower(file, &bastions, &targets, found);
-    Some(Desired { workspace: workspace?, cloud: Cloud::Emulator, bastions, targets, tunnels, emulation })
+    Some(Desired { workspace: workspace?, cloud: cloud?, bastions, targets, tunnels, emulation })
 }
 
 fn workspace(file: &File, default_name: &str, found: &mut Found) -> Option<Name> {
@@ -40,74 +47,6 @@ fn workspace(file: &File, default_name: &str, found: &mut Found) -> Option<Name>
             name_of(&text.value, text.span.clone(), "the workspace", found)
         }
         None => Name::new(&clean(default_name)).or_else(|_| Name::new("workspace")).ok(),
-    }
-}
-
-/// Clouds of the file format. Which one it is decides where tokens go, so there is no guessing.
-const CLOUDS: &[&str] = &["public", "us-government", "china", "emulator"];
-
-fn check_cloud(file: &File, found: &mut Found) {
-    const WAY_OUT: &str = "signing in to Azure is not built yet; `cloud = \"emulator\"` runs everything against the embedded emulator";
-    let azure = &file.azure;
-    let Some(field) = &azure.cloud else {
-        if !file.whole || azure.spoilt {
-            return;
-        }
-        let message = "the default cloud, `public`, is not supported yet";
-        let missing = match &azure.key {
-            Some(key) => Diagnostic::new(
-                codes::NOT_SUPPORTED_YET,
-                key.clone(),
-                message,
-                "no `cloud` here means `public`",
-            )
-            .help(WAY_OUT),
-            None => Diagnostic::without_place(codes::NOT_SUPPORTED_YET, message).help(
-                "signing in to Azure is not built yet; a table `[azure]` with `cloud = \"emulator\"` runs everything against the embedded emulator",
-            ),
-        };
-        found.push(missing);
-        return;
-    };
-    let Some(text) = &field.value else { return };
-    match text.value.as_str() {
-        "emulator" => {}
-        "public" | "us-government" | "china" => found.push(
-            Diagnostic::new(
-                codes::NOT_SUPPORTED_YET,
-                text.span.clone(),
-                format!("cloud {} is not supported yet", quote(&text.value)),
-                "needs a sign-in to Azure",
-            )
-            .help(WAY_OUT),
-        ),
-        other => {
-            let unknown = Diagnostic::new(
-                codes::UNKNOWN_CLOUD,
-                text.span.clone(),
-                format!("there is no cloud {}", quote(other)),
-                "not the name of a cloud",
-            );
-            found.push(suggest(unknown, other, text.span.clone(), true, CLOUDS.iter().copied()));
-        }
-    }
-}
-
-/// The subscription and resource group that are meant where none is named.
-#[derive(Debug)]
-struct Home {
-    subscription: String,
-    resource_group: String,
-}
-
-impl Home {
-    fn new(azure: &Azure, found: &mut Found) -> Self {
-        let subscription = values::azure_name(azure.subscription.as_ref(), "subscription", found);
-        let resource_group = values::azure_name(azure.resource_group.as_ref(), "resource_group", found);
-        Self {
-            subscription: subscription.unwrap_or_else(|| Emulation::SUBSCRIPTION.to_owned()),
-            resource_group: resource_group.unwrap_or_else(|| Emulation::RESOURCE_GROUP.to_owned()),
-        }
     }
 }
 
@@ -173,6 +112,18 @@ fn suggest<'a>(
     }
 }
 
+/// The same for a value that is a word, corrected where it stands in the file.
+fn suggest_word<'a>(
+    found: Diagnostic,
+    text: &Text,
+    words: impl Iterator<Item = &'a str> + Clone,
+) -> Diagnostic {
+    match (text.replaceable(), nearest(&text.value, words.clone())) {
+        (None, Some(near)) => found.help(format!("did you mean {}?", quote(near))),
+        (quoted, _) => suggest(found, &text.value, text.span.clone(), quoted.unwrap_or_default(), words),
+    }
+}
+
 /// Finds the entry that a part of a value names, or says that there is none.
 fn resolve<T>(
     text: &Text,
@@ -185,9 +136,9 @@ fn resolve<T>(
     let whole = part.len() == text.value.len();
     let written = text.value.get(part.clone()).unwrap_or_default();
     let span = if whole { text.span.clone() } else { text.part(part) };
-    let quoted = span == text.span;
+    let quoted = whole && text.replaceable() == Some(true);
     // Where the place of the part is not known, a correction would replace too much.
-    let correctable = whole || !quoted;
+    let correctable = text.replaceable().is_some() && (whole || span != text.span);
     look_up(&Reference { written, span, quoted, correctable }, entries, kind, known, found)
 }
 

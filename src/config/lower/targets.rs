@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 
+use super::home::{Home, Place};
 use super::values::{ResourceKind, azure_name, compose, resource_id};
-use super::{Declared, Found, Home, Kind, declared, entry_name, resolve};
+use super::{Declared, Found, Kind, declared, entry_name, resolve};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
-use crate::config::raw::{File, Target as RawTarget};
 use crate::config::reader::{Entry, Field, Scalar, Text};
+use crate::config::shapes::{File, Target as RawTarget};
 use crate::model::{Endpoint, Name, ResourceId, Target};
 
 const VM: ResourceKind = ("Microsoft.Compute/virtualMachines", "a virtual machine");
@@ -17,7 +18,7 @@ const INSTANCE: ResourceKind =
     ("Microsoft.Compute/virtualMachineScaleSets/virtualMachines", "an instance of a scale set");
 
 /// Lowers all targets; those with a mistake are left out.
-pub(super) fn lower(file: &File, home: &Home, found: &mut Found) -> BTreeMap<Name, Target> {
+pub(super) fn lower(file: &File, home: &mut Home, found: &mut Found) -> BTreeMap<Name, Target> {
     let known = declared(&file.bastions);
     let mut targets = BTreeMap::new();
     for entry in &file.targets {
@@ -71,7 +72,7 @@ fn bastion<T>(
     }
 }
 
-fn endpoint<T>(entry: &Entry<T>, raw: &RawTarget, home: &Home, found: &mut Found) -> Option<Endpoint> {
+fn endpoint<T>(entry: &Entry<T>, raw: &RawTarget, home: &mut Home, found: &mut Found) -> Option<Endpoint> {
     let members = [("vm", &raw.vm), ("vmss", &raw.vmss), ("ip", &raw.ip), ("id", &raw.id)];
     let mut chosen = members.into_iter().filter_map(|(key, field)| Some((key, field.as_ref()?)));
     let Some((first, field)) = chosen.next() else {
@@ -108,14 +109,14 @@ fn endpoint<T>(entry: &Entry<T>, raw: &RawTarget, home: &Home, found: &mut Found
         "id" => resource_id(text?, &[VM, INSTANCE], found).map(Endpoint::Resource),
         "vm" => {
             let name = azure_name(Some(field), "vm", found);
-            machine(raw, VM.0, name, home, found).map(Endpoint::Resource)
+            machine(entry, raw, VM.0, name, home, found).map(Endpoint::Resource)
         }
         _ => {
             let set = azure_name(Some(field), "vmss", found);
             let number = instance(raw, field, found);
             let kind =
                 set.map(|set| format!("Microsoft.Compute/virtualMachineScaleSets/{set}/virtualMachines"));
-            machine(raw, &kind.unwrap_or_default(), number, home, found).map(Endpoint::Resource)
+            machine(entry, raw, &kind.unwrap_or_default(), number, home, found).map(Endpoint::Resource)
         }
     }
 }
@@ -132,21 +133,23 @@ fn conflict(
         .also(first_key.clone(), "or this")
 }
 
-fn machine(
+fn machine<T>(
+    entry: &Entry<T>,
     raw: &RawTarget,
     kind: &str,
     name: Option<String>,
-    home: &Home,
+    home: &mut Home,
     found: &mut Found,
 ) -> Option<ResourceId> {
     let subscription = azure_name(raw.subscription.as_ref(), "subscription", found);
     let resource_group = azure_name(raw.resource_group.as_ref(), "resource_group", found);
-    compose(
-        subscription.as_deref().unwrap_or(&home.subscription),
-        resource_group.as_deref().unwrap_or(&home.resource_group),
-        kind,
-        &name?,
-    )
+    let (subscription, resource_group) = home.fill(
+        &Place { what: "target", name: &entry.name, key: &entry.key, spoilt: raw.spoilt },
+        (raw.subscription.is_some(), subscription),
+        (raw.resource_group.is_some(), resource_group),
+        found,
+    )?;
+    compose(&subscription, &resource_group, kind, &name?)
 }
 
 fn instance(raw: &RawTarget, vmss: &Field<Text>, found: &mut Found) -> Option<String> {

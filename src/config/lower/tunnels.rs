@@ -2,47 +2,48 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::time::Duration;
 
-use super::listen::{Host, Taken};
-use super::values::{Zero, duration, port, port_range};
-use super::{Declared, Found, Kind, declared, entry_name, listen, resolve};
+use super::behaviour::{self, Basis};
+use super::listen::{Exposed, Host, Offset, Place, Taken};
+use super::values::{port, port_range, whole};
+use super::{Declared, Found, Kind, declared, entry_name, env, given, listen, name_of, resolve};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
-use crate::config::raw::{File, LongTunnel, Times, Tunnel as RawTunnel};
-use crate::config::reader::{Entry, Scalar, Text};
-use crate::model::{Behaviour, Listen, Name, Port, Tunnel};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-const KEEPALIVE: Duration = Duration::from_secs(30);
+use crate::config::expand::split_arrows;
+use crate::config::keys;
+use crate::config::reader::{Entry, Field, Scalar, Text};
+use crate::config::shapes::{File, LongTunnel, Tunnel as RawTunnel};
+use crate::model::{Listen, Name, Port, Tunnel};
 
 /// What every tunnel is read with.
 struct Context<'a> {
     file: &'a File,
     targets: Declared<'a>,
     host: Host,
-    connect_timeout: Duration,
-    keepalive: Duration,
+    offset: Option<Offset>,
+    basis: Basis,
 }
 
 /// What a tunnel says of itself.
 struct Parts {
+    /// Whether it is wanted at all.
+    enabled: bool,
     listen: Option<(Listen, Range<usize>)>,
     target: Option<Name>,
     port: Option<Port>,
-    connect_timeout: Option<Duration>,
-    keepalive: Option<Duration>,
+    profiles: BTreeSet<Name>,
+    env: BTreeMap<String, String>,
+    basis: Basis,
 }
 
-/// Lowers all tunnels; those with a mistake are left out.
+/// Lowers all tunnels; those with a mistake, and those that are not enabled, are left out.
 pub(super) fn lower(file: &File, found: &mut Found) -> BTreeMap<Name, Tunnel> {
-    let (connect_timeout, keepalive) = times(&file.defaults.times, found);
     let context = Context {
         file,
         targets: declared(&file.targets),
         host: Host::read(&file.defaults, found),
-        connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
-        keepalive: keepalive.unwrap_or(KEEPALIVE),
+        offset: offset(file.defaults.port_offset.as_ref(), found),
+        basis: behaviour::lower(&file.defaults.behaviour, &Basis::default(), found),
     };
     let mut taken = Taken::default();
     let mut tunnels = BTreeMap::new();
@@ -53,29 +54,26 @@ pub(super) fn lower(file: &File, found: &mut Found) -> BTreeMap<Name, Tunnel> {
             RawTunnel::Long(raw) => Some(long(entry, raw, &context, found)),
             RawTunnel::Broken => None,
         };
-        let Some(parts) = parts else { continue };
+        let Some(parts) = parts.filter(|parts| parts.enabled) else { continue };
         if let Some((listen, span)) = &parts.listen {
-            taken.claim(&entry.name, listen, span.clone(), found);
+            taken.claim(&entry.name, *listen, span, found);
         }
         if let (Some(name), Some((listen, _)), Some(target), Some(port)) =
             (name, parts.listen, parts.target, parts.port)
         {
-            let connect_timeout = parts.connect_timeout.unwrap_or(context.connect_timeout);
-            let keepalive = parts.keepalive.unwrap_or(context.keepalive);
-            let behaviour = Behaviour { connect_timeout, keepalive, ..Behaviour::default() };
-            let (profiles, env) = (BTreeSet::new(), BTreeMap::new());
+            let Parts { profiles, env, basis: Basis { behaviour, .. }, .. } = parts;
             tunnels.insert(name, Tunnel { listen, target, port, profiles, env, behaviour });
         }
     }
     tunnels
 }
 
-fn times(raw: &Times, found: &mut Found) -> (Option<Duration>, Option<Duration>) {
-    let connect_timeout = duration(raw.connect_timeout.as_ref(), "connect_timeout", Zero::Refused, found);
-    (connect_timeout, duration(raw.keepalive.as_ref(), "keepalive", Zero::Allowed, found))
+fn offset(field: Option<&Field<toml::Spanned<i64>>>, found: &mut Found) -> Option<Offset> {
+    let by: i64 = whole(field, "port_offset", keys::OFFSETS, found)?;
+    Some((by, given(field)?.span()))
 }
 
-/// Reads `LISTEN -> TARGET:PORT`.
+/// Reads what was meant to be `LISTEN -> TARGET:PORT`: what has the right shape was expanded before.
 fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts> {
     const SHAPE: &str = "a tunnel is written `LISTEN -> TARGET:PORT`, for example `\"8080 -> web:80\"`";
     // An arrow of another make is the likeliest slip.
@@ -114,18 +112,45 @@ fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts>
         }
     };
     let written = text.value.get(goal.clone()).unwrap_or_default();
-    let listen = listen::parse(text, listen_at.clone(), context.host, found);
-    let listen = listen.map(|listen| (listen, text.part(listen_at)));
+    let long = || long_form(text.value.get(listen_at.clone()).unwrap_or_default(), written);
+    let listen = listen::parse(text, listen_at.clone(), &context.host, found);
+    let listen =
+        listen.and_then(|place| settle(&place, &Exposed::NoRoom(long()), context.offset.as_ref(), found));
+    let parts = |target, port| Parts {
+        enabled: true,
+        listen,
+        target,
+        port,
+        profiles: BTreeSet::new(),
+        env: BTreeMap::new(),
+        basis: context.basis.clone(),
+    };
     let Some(colon) = written.rfind(':').filter(|at| *at > 0) else {
         let lacks = if written.starts_with(':') { "name a target" } else { "say which port of the target" };
         let message = format!("{} does not {lacks}", quote(written));
         found.push(malformed(text.part(goal), message, "expected `TARGET:PORT`"));
-        return Some(Parts { listen, target: None, port: None, connect_timeout: None, keepalive: None });
+        return Some(parts(None, None));
     };
     let (name, digits) = (goal.start..goal.start + colon, goal.start + colon + 1..goal.end);
     let target = resolve(text, name, &context.file.targets, Kind::Target, &context.targets, found);
     let port = short_port(text, digits, found);
-    Some(Parts { listen, target, port, connect_timeout: None, keepalive: None })
+    Some(parts(target, port))
+}
+
+fn settle(
+    place: &Place,
+    exposed: &Exposed,
+    offset: Option<&Offset>,
+    found: &mut Found,
+) -> Option<(Listen, Range<usize>)> {
+    place.settle(exposed, offset, found).map(|listen| (listen, place.span.clone()))
+}
+
+/// How a tunnel in short form is written so that it can say `expose = true`.
+fn long_form(listen: &str, goal: &str) -> String {
+    let (target, port) = goal.rsplit_once(':').unwrap_or((goal, "PORT"));
+    let quotes = if listen.bytes().all(|b| b.is_ascii_digit()) { "" } else { "\"" };
+    format!("`{{ listen = {quotes}{listen}{quotes}, target = \"{target}\", port = {port}, expose = true }}`")
 }
 
 fn short_port(text: &Text, part: Range<usize>, found: &mut Found) -> Option<Port> {
@@ -143,38 +168,17 @@ fn short_port(text: &Text, part: Range<usize>, found: &mut Found) -> Option<Port
     number
 }
 
-/// Where the parts between arrows stand, without the blanks around them.
-fn split_arrows(text: &str) -> Vec<Range<usize>> {
-    let mut start = 0;
-    let mut parts = Vec::new();
-    for piece in text.split("->") {
-        let trimmed = piece.trim();
-        let blank = piece.len() - piece.trim_start().len();
-        parts.push(start + blank..start + blank + trimmed.len());
-        start += piece.len() + "->".len();
-    }
-    parts
-}
-
 fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mut Found) -> Parts {
     let missing = |key: &str, label: &str, help: &str| {
         let message = format!("tunnel {} needs a `{key}`", quote(&entry.name));
         Diagnostic::new(codes::MISSING_KEY, entry.key.clone(), message, label).help(help)
     };
-    let listen = match &raw.listen {
-        Some(field) => match &field.value {
-            Some(Scalar::Text(text)) => listen::parse(text, 0..text.value.len(), context.host, found)
-                .map(|listen| (listen, text.span.clone())),
-            Some(Scalar::Number(number)) => match u16::try_from(*number.get_ref()) {
-                Ok(port) => Some((context.host.port(port), number.span())),
-                Err(_) => {
-                    let range = "0 to 65535, where 0 takes any free one";
-                    found.push(port_range(&number.get_ref().to_string(), number.span(), range));
-                    None
-                }
-            },
-            Some(Scalar::Flag(_)) | None => None,
-        },
+    let exposed = exposed(raw);
+    let own_offset = offset(raw.port_offset.as_ref(), found);
+    // One that was refused is not replaced by another: that would be wrong in its own way.
+    let offset = if raw.port_offset.is_some() { own_offset.as_ref() } else { context.offset.as_ref() };
+    let place = match &raw.listen {
+        Some(field) => field.value.as_ref().and_then(|value| long_listen(value, &context.host, found)),
         None => {
             if !raw.spoilt {
                 let label = "without one it would be `auto`, which is not supported yet";
@@ -187,6 +191,7 @@ fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mu
             None
         }
     };
+    let listen = place.and_then(|place| settle(&place, &exposed, offset, found));
     let port = match &raw.port {
         Some(field) => field.value.as_ref().and_then(|number| port(*number.get_ref(), number.span(), found)),
         None => {
@@ -196,8 +201,60 @@ fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mu
             None
         }
     };
-    let (connect_timeout, keepalive) = times(&raw.times, found);
-    Parts { listen, target: target(entry, raw, context, found), port, connect_timeout, keepalive }
+    let profile = |text: &Text| name_of(&text.value, text.span.clone(), "a profile", found);
+    let profiles = raw.profiles.iter().filter_map(profile).collect();
+    Parts {
+        enabled: given(raw.enabled.as_ref()).is_none_or(|flag| *flag.get_ref()),
+        listen,
+        target: target(entry, raw, context, found),
+        port,
+        profiles,
+        env: env::lower(&raw.env, found),
+        basis: behaviour::lower(&raw.behaviour, &context.basis, found),
+    }
+}
+
+fn exposed(raw: &LongTunnel) -> Exposed {
+    match &raw.expose {
+        Some(field) if field.value.as_ref().is_none_or(|flag| *flag.get_ref()) => return Exposed::Allowed,
+        Some(_) | None => {}
+    }
+    let span = |value: &Scalar| match value {
+        Scalar::Text(text) => text.span.clone(),
+        Scalar::Number(number) => number.span(),
+        Scalar::Flag(flag) => flag.span(),
+    };
+    let listen = raw.listen.as_ref().and_then(|field| Some((&field.key, field.value.as_ref()?)));
+    let (Some((key, listen)), Some(target), Some(port)) =
+        (listen, given(raw.target.as_ref()), given(raw.port.as_ref()))
+    else {
+        return Exposed::Unsaid;
+    };
+    // A part of a short form is its own key: there is no other place for it.
+    if *key != span(listen) {
+        return Exposed::Unsaid;
+    }
+    let listen = match listen {
+        Scalar::Text(text) => text.value.clone(),
+        Scalar::Number(number) => number.get_ref().to_string(),
+        Scalar::Flag(_) => return Exposed::Unsaid,
+    };
+    Exposed::NoRoom(long_form(&listen, &format!("{}:{}", target.value, port.get_ref())))
+}
+
+fn long_listen(value: &Scalar, host: &Host, found: &mut Found) -> Option<Place> {
+    match value {
+        Scalar::Text(text) => listen::parse(text, 0..text.value.len(), host, found),
+        Scalar::Number(number) => match u16::try_from(*number.get_ref()) {
+            Ok(port) => Some(host.port(port, number.span())),
+            Err(_) => {
+                let range = "0 to 65535, where 0 takes any free one";
+                found.push(port_range(&number.get_ref().to_string(), number.span(), range));
+                None
+            }
+        },
+        Scalar::Flag(_) => None,
+    }
 }
 
 fn target<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mut Found) -> Option<Name> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::fmt::friendly::SpanParser;
 use toml::Spanned;
 
-use super::{Found, given};
+use super::{Found, given, suggest_word};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::reader::{Field, Text};
@@ -112,6 +112,25 @@ pub(super) fn whole<T: TryFrom<i64>>(
     let message = format!("`{key}` cannot be {value}: {bound}");
     found.push(Diagnostic::new(codes::INVALID_VALUE, number.span(), message, label));
     None
+}
+
+/// One of the words that a key takes.
+pub(super) fn choice<T: Copy>(
+    field: Option<&Field<Text>>,
+    key: &str,
+    words: &[(&str, T)],
+    found: &mut Found,
+) -> Option<T> {
+    let text = given(field)?;
+    let chosen = words.iter().find(|(word, _)| *word == text.value);
+    if chosen.is_none() {
+        let message = format!("`{key}` cannot be {}", quote(&text.value));
+        let label = "not one of the words that it takes";
+        let wrong = Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, label);
+        let all = words.iter().map(|(word, _)| *word);
+        found.push(suggest_word(wrong, text, all));
+    }
+    chosen.map(|(_, value)| *value)
 }
 
 /// A port that a connection can be made to.

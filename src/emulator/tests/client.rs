@@ -131,7 +131,7 @@ impl Site {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let emulator = Emulator::start_within(emulation, any, limits).await.unwrap();
         let endpoint = emulator.endpoint();
-        let host = &emulator.world.bastions[0].host;
+        let host = emulator.world.terrain().bastions[0].host.clone();
         let gateway = format!("{host}:{}", endpoint.address.port());
         Self { emulator, endpoint, gateway }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::*;
-use crate::emulator::world::BROKER;
+use crate::emulator::terrain::BROKER;
 use crate::emulator::{EntryKind, RequestEntry};
 use crate::model::{BastionTraits, Emulation, Endpoint, FaultAction, FaultPhase, Sku};
 

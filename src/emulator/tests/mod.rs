@@ -11,3 +11,4 @@ mod rest;
 mod serve;
 mod socket;
 mod streams;
+mod update;

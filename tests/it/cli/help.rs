@@ -4,7 +4,7 @@ use super::said;
 
 #[tokio::test]
 async fn alone() {
-    insta::assert_snapshot!(said(&[]).await, @r#"
+    insta::assert_snapshot!(said(&[]).await, @r"
     exit 2
     ----- err
     Tunnels through Azure Bastion, declared in a file
@@ -15,6 +15,10 @@ async fn alone() {
       up        Bring tunnels up and keep them up, in the foreground
       tunnel    Open one tunnel without a file, with the options of `az network bastion tunnel`
       emulator  Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
+      explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
+      check     Check the workspace's files: every mistake in every environment
+      config    Show the merged, resolved workspace, with where each value came from
+      schema    Print a JSON Schema: of bastion.toml, or of what this program answers
       help      Print this message or the help of the given subcommand(s)
 
     Options:
@@ -23,15 +27,16 @@ async fn alone() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]
 async fn help() {
-    insta::assert_snapshot!(said(&["--help"]).await, @r#"
+    insta::assert_snapshot!(said(&["--help"]).await, @r"
     exit 0
     ----- out
     Tunnels through Azure Bastion, declared in a file
@@ -45,6 +50,10 @@ async fn help() {
       up        Bring tunnels up and keep them up, in the foreground
       tunnel    Open one tunnel without a file, with the options of `az network bastion tunnel`
       emulator  Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
+      explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
+      check     Check the workspace's files: every mistake in every environment
+      config    Show the merged, resolved workspace, with where each value came from
+      schema    Print a JSON Schema: of bastion.toml, or of what this program answers
       help      Print this message or the help of the given subcommand(s)
 
     Options:
@@ -58,6 +67,9 @@ async fn help() {
       -f, --file <FILE>
               The workspace file, in place of the nearest bastion.toml
 
+          --env <ENV>
+              The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
+
       -v, --verbose...
               Say more: -v what happens to connections, -vv each one of them
 
@@ -69,12 +81,12 @@ async fn help() {
               
               [default: auto]
               [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]
 async fn help_of_up() {
-    insta::assert_snapshot!(said(&["up", "--help"]).await, @r#"
+    insta::assert_snapshot!(said(&["up", "--help"]).await, @r"
     exit 0
     ----- out
     Bring tunnels up and keep them up, in the foreground
@@ -82,22 +94,23 @@ async fn help_of_up() {
     Usage: bastion up [OPTIONS] [TUNNEL]...
 
     Arguments:
-      [TUNNEL]...  Tunnels by name; all of the file when none is given
+      [TUNNEL]...  Tunnels by name; all of the file without a profile when none is given
 
     Options:
       -h, --help  Print help
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]
 async fn help_of_tunnel() {
-    insta::assert_snapshot!(said(&["tunnel", "--help"]).await, @r#"
+    insta::assert_snapshot!(said(&["tunnel", "--help"]).await, @r"
     exit 0
     ----- out
     Open one tunnel without a file, with the options of `az network bastion tunnel`
@@ -147,6 +160,9 @@ async fn help_of_tunnel() {
       -f, --file <FILE>
               The workspace file, in place of the nearest bastion.toml
 
+          --env <ENV>
+              The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
+
       -v, --verbose...
               Say more: -v what happens to connections, -vv each one of them
 
@@ -158,12 +174,12 @@ async fn help_of_tunnel() {
               
               [default: auto]
               [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]
 async fn help_of_emulator() {
-    insta::assert_snapshot!(said(&["emulator", "--help"]).await, @r#"
+    insta::assert_snapshot!(said(&["emulator", "--help"]).await, @r"
     exit 0
     ----- out
     Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
@@ -179,10 +195,11 @@ async fn help_of_emulator() {
 
     Global options:
       -f, --file <FILE>   The workspace file, in place of the nearest bastion.toml
+          --env <ENV>     The environment: bastion.ENV.toml goes over bastion.toml (or BASTION_ENV)
       -v, --verbose...    Say more: -v what happens to connections, -vv each one of them
       -q, --quiet         Say nothing but errors
           --color <WHEN>  When to colour [default: auto] [possible values: auto, always, never]
-    "#);
+    ");
 }
 
 #[tokio::test]

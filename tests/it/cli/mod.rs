@@ -1,6 +1,9 @@
 //! Every word that a user sees of the commands: exit code, standard output, standard error.
 
+mod check;
+mod explain;
 mod help;
+mod layers;
 mod refusals;
 mod tunnels;
 

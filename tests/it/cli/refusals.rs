@@ -11,12 +11,9 @@ async fn commands_that_are_not_built_yet_are_refused_by_name() {
         "allow",
         "bench",
         "broker",
-        "check",
         "completions",
-        "config",
         "down",
         "env",
-        "explain",
         "export",
         "gc",
         "import",
@@ -36,7 +33,6 @@ async fn commands_that_are_not_built_yet_are_refused_by_name() {
         "restart",
         "retry",
         "run",
-        "schema",
         "ssh",
         "status",
         "timeline",
@@ -55,9 +51,9 @@ async fn commands_that_are_not_built_yet_are_refused_by_name() {
 #[tokio::test]
 async fn flags_that_are_not_built_yet_are_refused_by_name() {
     for (arguments, name) in [
-        (&["--env", "prod", "up"][..], "--env"),
-        (&["up", "--profile", "debug"], "--profile"),
+        (&["up", "--profile", "debug"][..], "--profile"),
         (&["up", "--format", "json"], "--format"),
+        (&["check", "--online"], "check --online"),
         (&["up", "-d"], "up --detach"),
         (&["up", "--detach"], "up --detach"),
         (&["up", "--wait"], "up --wait"),
@@ -212,6 +208,21 @@ async fn names_of_tunnels() {
 }
 
 #[tokio::test]
+async fn a_cloud_that_needs_a_sign_in() {
+    let azure = "[azure]\nsubscription = \"s\"\nresource_group = \"rg\"\n";
+    let text = WORKSPACE.replace("[azure]\ncloud = \"emulator\"\n", azure);
+    assert_ne!(text, WORKSPACE);
+    let told = said_of(&text, &["up"]).await;
+    insta::assert_snapshot!(told, @r#"
+    exit 2
+    ----- err
+    error: signing in to Azure is not supported yet
+    hint: `cloud = "emulator"` in `[azure]` runs everything against the embedded emulator
+    "#);
+    assert_eq!(said_of(&text, &["emulator"]).await, told);
+}
+
+#[tokio::test]
 async fn a_workspace_of_someone_else() {
     let env = TestEnv::new();
     env.workspace(WORKSPACE);
@@ -287,4 +298,43 @@ async fn wrong_proxies() {
     error: HTTPS_PROXY is not of the form http://[USER:PASSWORD@]HOST[:PORT]
     "#);
     emulator.into_running().stop().await;
+}
+
+#[tokio::test]
+async fn what_a_file_may_say_and_up_cannot_do_yet_is_refused_by_name() {
+    let env = TestEnv::new();
+    let base = "[azure]\ncloud = \"emulator\"\n[bastions.hub]\n[targets]\nweb = { vm = \"vm-web\" }\n\
+                [tunnels.web]\nlisten = LISTEN\nport = 80\n";
+    for (key, more) in [
+        ("drain", "drain = \"5s\""),
+        ("on_outage", "on_outage = \"refuse\""),
+        ("max_connections", "max_connections = 3"),
+        ("probe", "probe = \"none\""),
+        ("backoff", "backoff = { initial = \"1s\" }"),
+        ("expose", "expose = true"),
+    ] {
+        let listen = if key == "expose" { "\"0.0.0.0:0\"" } else { "0" };
+        env.workspace(&format!("{}{more}\n", base.replace("LISTEN", listen)));
+        let output = env.run(&["up"]).await;
+        assert_eq!(output.status.code(), Some(2), "{key}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let words = format!("tunnel `web` sets `{key}`, which `bastion up` does not support yet");
+        assert!(said.contains(&words), "{key}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn tunnels_of_a_profile_are_not_part_of_the_default_set() {
+    let env = TestEnv::new();
+    env.workspace(
+        "[azure]\ncloud = \"emulator\"\n[bastions.hub]\n[targets]\nweb = { vm = \"vm-web\" }\n\
+         [tunnels.web]\nlisten = 0\nport = 80\nprofiles = [\"debug\"]\n",
+    );
+    let output = env.run(&["up"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("every tunnel of this workspace belongs to a profile"), "{said}");
+    let up = env.up(&["web"]);
+    up.address("web").await;
+    up.stop().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bastion::emulator::EntryKind;
 use bastion::gateway::{Destination, Gateway, GatewayError};
 use bastion::model::{Blocked, Disposition};
-use bastion::model::{Endpoint, FaultAction as A, FaultPhase};
+use bastion::model::{Endpoint, FaultAction as A, FaultPhase, Limits};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
@@ -255,7 +255,7 @@ async fn a_burst_of_connections_is_no_burst_of_exchanges() {
     emulation.setup_delay = Duration::from_millis(150);
     let stage = Stage::new(emulation).await;
     let host = stage.read().await.unwrap().gateway;
-    let gateway = Gateway::new(host, stage.network.clone(), 2).unwrap();
+    let gateway = Gateway::new(host, stage.network.clone(), Limits { sessions: 0, setups: 2 }).unwrap();
     let started = Instant::now();
     let (destination, options) = (destination(HTTP), options());
     let one = || gateway.probe(&destination, &*stage.tokens, &options);
@@ -274,7 +274,7 @@ async fn exchanges_that_nobody_waits_for_count_as_set_ups() {
     emulation.setup_delay = taking;
     let stage = Stage::new(emulation).await;
     let host = stage.read().await.unwrap().gateway;
-    let gateway = Gateway::new(host, stage.network.clone(), 2).unwrap();
+    let gateway = Gateway::new(host, stage.network.clone(), Limits { sessions: 0, setups: 2 }).unwrap();
     for _ in 0..20 {
         // Local programs that give up at once.
         drop(timeout(Duration::from_millis(30), stage.open(&gateway, ECHO)).await);

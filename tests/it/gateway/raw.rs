@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bastion::gateway::{Gateway, OpenOptions};
-use bastion::model::{GatewayHost, PortRule};
+use bastion::model::{GatewayHost, Limits, PortRule};
 use bastion::net::{Network, Trust};
 use bastion::relay::{Counts, Relay};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -101,7 +101,7 @@ async fn played(grant: &'static str) -> Played {
     let trust = Trust::Only(signed.cert.pem(), vec![]);
     let network = Network::new(&trust, None, "bastion-test").unwrap();
     let host = GatewayHost::parse(&host, PortRule::Allowed).unwrap();
-    let gateway = Gateway::new(host, network, 1).unwrap();
+    let gateway = Gateway::new(host, network, Limits { sessions: 0, setups: 1 }).unwrap();
     Played { gateway, sockets, deletions, tasks }
 }
 

@@ -138,7 +138,7 @@ impl Stage {
     }
 
     pub(super) async fn gateway(&self) -> Gateway {
-        Gateway::new(self.read().await.unwrap().gateway, self.network.clone(), 32).unwrap()
+        Gateway::new(self.read().await.unwrap().gateway, self.network.clone(), Limits::default()).unwrap()
     }
 
     pub(super) async fn open(&self, gateway: &Gateway, port: u16) -> Result<Stream, GatewayError> {
@@ -250,7 +250,11 @@ impl Running {
 }
 
 pub(super) fn options() -> OpenOptions {
-    OpenOptions { user_agent: "bastion/test (tunnel one)".to_owned(), keepalive: Duration::from_secs(30) }
+    OpenOptions {
+        user_agent: "bastion/test (tunnel one)".to_owned(),
+        keepalive: Duration::from_secs(30),
+        waiting: None,
+    }
 }
 
 pub(super) fn destination(to: u16) -> Destination {

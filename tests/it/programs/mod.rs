@@ -40,6 +40,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("rsync", "rsync"),
     ("psql", "postgresql"),
     ("initdb", "postgresql"),
+    ("python3", "python3-jsonschema"),
 ];
 
 /// Whether these programs are installed. Says so loudly when one is not; fails when it has to be.
@@ -48,13 +49,17 @@ pub(crate) fn require(test: &str, programs: &[&str]) -> bool {
     for program in programs.iter().filter(|program| find(program).is_none()) {
         let package =
             PACKAGES.iter().find(|(name, _)| name == program).map_or(*program, |(_, package)| package);
-        let words = format!("{test} needs {program} (apt-get install {package})");
-        assert_ne!(inherited("BASTION_TEST_REQUIRE").unwrap_or_default(), "all", "{words}");
-        // Past the test harness, which shows nothing that a passing test prints.
-        drop(std::io::Write::write_all(&mut std::io::stderr(), format!("\nSKIPPED: {words}\n").as_bytes()));
+        absent(&format!("{test} needs {program} (apt-get install {package})"));
         all = false;
     }
     all
+}
+
+/// Says that something is not installed, and so a test is skipped; fails when it has to be there.
+pub(crate) fn absent(words: &str) {
+    assert_ne!(inherited("BASTION_TEST_REQUIRE").unwrap_or_default(), "all", "{words}");
+    // Past the test harness, which shows nothing that a passing test prints.
+    drop(std::io::Write::write_all(&mut std::io::stderr(), format!("\nSKIPPED: {words}\n").as_bytes()));
 }
 
 /// Where a program is: in PATH, or where servers are that users do not start.

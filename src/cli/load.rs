@@ -1,0 +1,91 @@
+//! Finding and loading the workspace, with every mistake in it shown.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::settings::Settings;
+use super::{ExitStatus, Failure};
+use crate::config::{Loaded, Value};
+use crate::model::{Desired, Name, printable};
+use crate::ui::{Printer, count};
+use crate::workspace::{Files, FindError, Where, Workspace};
+
+/// Finds the workspace that the flags and the environment mean.
+pub(super) fn find(settings: &Settings) -> Result<Workspace, Failure> {
+    let environment = settings.environment.as_deref().map(environment).transpose()?;
+    let place = Where {
+        file: settings.file.clone(),
+        environment,
+        home: settings.home.clone(),
+        user_config: settings.user_config.clone(),
+    };
+    Workspace::find(&place).map_err(|error| {
+        let status = match error {
+            FindError::CurrentDirectory(_) => ExitStatus::Failed,
+            FindError::None { .. } | FindError::Foreign { .. } | FindError::Local => ExitStatus::Usage,
+        };
+        with_hint(Failure::new(status, error.to_string()), error.hint())
+    })
+}
+
+/// Reads all layers of a workspace.
+pub(super) fn read(workspace: &Workspace) -> Result<Files, Failure> {
+    workspace.read().map_err(|error| {
+        with_hint(Failure::new(ExitStatus::Usage, error.to_string()), error.hint().as_deref())
+    })
+}
+
+/// What the files say, without a mistake.
+pub(super) struct Checked {
+    /// What they declare.
+    pub(super) desired: Desired,
+    /// Every value that a file sets.
+    pub(super) values: Vec<Value>,
+}
+
+/// Finds, reads and checks the workspace's files; every mistake in them is shown.
+pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Failure> {
+    checked(settings, printer, "nothing was started").map(|checked| checked.desired)
+}
+
+/// As [`load`], with what a mistake leads to.
+pub(super) fn checked(settings: &Settings, printer: Printer, so: &str) -> Result<Checked, Failure> {
+    let files = read(&find(settings)?)?;
+    let variables = settings.variables(&files.mentioned(), settings.environment.as_deref());
+    let Loaded { desired, diagnostics, warnings, values } = files.load(&variables);
+    let layers = files.layers();
+    let source = files.source(&layers, &variables);
+    for diagnostic in warnings.iter().chain(&diagnostics) {
+        printer.report(&diagnostic.render(&source, printer.colors()));
+        printer.report("");
+    }
+    let desired = desired.ok_or_else(|| {
+        let mistakes = count(diagnostics.len(), "mistake");
+        let paths: BTreeSet<&str> = diagnostics.iter().map(|found| found.path(&source)).collect();
+        let what = match (paths.len(), paths.first()) {
+            (1, Some(path)) => printable(path, 400),
+            _ => format!("{} with its layers", shown(files.workspace().shown())),
+        };
+        Failure::new(ExitStatus::Usage, format!("{what} has {mistakes}; {so}"))
+    })?;
+    Ok(Checked { desired, values })
+}
+
+fn environment(text: &str) -> Result<Name, Failure> {
+    Name::new(text).map_err(|error| {
+        let what = format!("`{}` cannot be the name of an environment: {error}", text.escape_debug());
+        Failure::new(ExitStatus::Usage, what).hint("`--env` and BASTION_ENV name one")
+    })
+}
+
+fn with_hint(failure: Failure, hint: Option<&str>) -> Failure {
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// A path for messages: whoever named a directory must not write to the terminal with it.
+pub(super) fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy(), 400)
+}

@@ -1,0 +1,146 @@
+//! The layers of a workspace, and the virtual text in which they stand end to end.
+
+use toml::de::DeTable;
+
+use super::diagnostic::{Diagnostic, quote};
+use super::document::{Map, adopt};
+use super::{MAX_BYTES, MAX_DIAGNOSTICS, codes};
+
+/// What a layer is, in the order in which they win: the last one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LayerKind {
+    /// The user's own configuration, for all workspaces.
+    User,
+    /// `bastion.toml`.
+    Workspace,
+    /// `bastion.ENV.toml`.
+    Environment,
+    /// `bastion.local.toml`: personal, not committed.
+    Local,
+}
+
+/// A file, as its reader found it.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// What it is to the workspace.
+    pub kind: LayerKind,
+    /// The path as it is to be shown to a person.
+    pub path: &'a str,
+    /// What the file holds.
+    pub text: &'a str,
+}
+
+/// Which place of the virtual text stands where in which layer.
+#[derive(Clone, Debug)]
+pub(super) struct Layers<'a> {
+    layers: &'a [Layer<'a>],
+    /// Where each one begins.
+    bases: Vec<usize>,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(layers: &'a [Layer<'a>]) -> Self {
+        let mut base = 0;
+        let bases = layers.iter().map(|layer| {
+            let own = base;
+            // One byte lies between: the end of a layer is not the beginning of the next.
+            base += layer.text.len() + 1;
+            own
+        });
+        Self { layers, bases: bases.collect() }
+    }
+
+    /// The layers with the places where they begin.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a Layer<'a>, usize)> {
+        self.layers.iter().zip(self.bases.iter().copied())
+    }
+
+    /// Which layer a place is in; the first one where there are none.
+    pub(super) fn index(&self, at: usize) -> usize {
+        self.bases.partition_point(|base| *base <= at).saturating_sub(1)
+    }
+
+    /// A layer by its index, with the place where it begins.
+    pub(super) fn get(&self, index: usize) -> Option<(&'a Layer<'a>, usize)> {
+        Some((self.layers.get(index)?, *self.bases.get(index)?))
+    }
+}
+
+/// Counts lines: where each layer's lines end.
+#[derive(Debug)]
+pub(super) struct Lines<'a> {
+    layers: Layers<'a>,
+    ends: Vec<Vec<usize>>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(layers: Layers<'a>) -> Self {
+        let ends = |(layer, base): (&Layer<'_>, usize)| {
+            layer.text.match_indices('\n').map(|(at, _)| base + at).collect()
+        };
+        let ends = layers.iter().map(ends).collect();
+        Self { layers, ends }
+    }
+
+    /// The layer's index, and the line, counted from 0.
+    pub(super) fn line(&self, at: usize) -> (usize, usize) {
+        let index = self.layers.index(at);
+        let ends = self.ends.get(index).map_or(&[][..], Vec::as_slice);
+        (index, ends.partition_point(|end| *end < at))
+    }
+}
+
+/// What a layer holds, as far as it could be read, and whether that is all of it.
+pub(super) fn parse(layer: &Layer<'_>, index: usize, base: usize, found: &mut Vec<Diagnostic>) -> Parsed {
+    let size = layer.text.len();
+    if size > MAX_BYTES {
+        let message = format!("the file has {size} bytes; at most {MAX_BYTES} (1 MiB) are read");
+        found.push(Diagnostic::without_place(codes::TOO_LARGE, message).of(index));
+        return Parsed { document: None, whole: false };
+    }
+    let (document, errors) = DeTable::parse_recoverable(layer.text);
+    // More than are ever shown would only cost time: each line of a binary file is a mistake or three.
+    let errors_shown = errors.iter().take(MAX_DIAGNOSTICS + 1);
+    found.extend(errors_shown.map(|error| syntax(layer.text, base, error)));
+    let document = adopt(document.get_ref(), layer.text, base);
+    Parsed { document: Some(document), whole: errors.is_empty() }
+}
+
+/// What came of a layer's text.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// Absent when nothing was read.
+    pub(super) document: Option<Map>,
+    /// Whether all of it was TOML.
+    pub(super) whole: bool,
+}
+
+fn syntax(text: &str, base: usize, error: &toml::de::Error) -> Diagnostic {
+    let span = error.span().unwrap_or(text.len()..text.len());
+    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let start = floor(span.start);
+    let local = start..floor(span.end).max(start);
+    let written = text.get(local.clone());
+    let span = base + local.start..base + local.end;
+    let message = error.message();
+    // The parser's words are for those who know its grammar; these three mistakes are everybody's.
+    if message.starts_with("string values must be quoted") {
+        let found =
+            Diagnostic::new(codes::SYNTAX, span.clone(), "a string must stand in quotes", "not in quotes");
+        let word = written.unwrap_or_default();
+        let simple =
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:".contains(&b));
+        return if simple { found.fix("write it as", span, format!("\"{word}\"")) } else { found };
+    }
+    if message == "duplicate key" {
+        let key = written.map(quote).unwrap_or_default();
+        let message = format!("the key {key} is already in this table");
+        return Diagnostic::new(codes::SYNTAX, span, message, "second use").help("keep one of the two");
+    }
+    if message.starts_with("invalid basic string") {
+        let message = "this may not stand in a string as it is";
+        return Diagnostic::new(codes::SYNTAX, span, message, "not allowed here")
+            .help("control characters are written as escapes, `\\t` or `\\u001b`; a backslash as `\\\\`");
+    }
+    Diagnostic::new(codes::SYNTAX, span, message, "")
+}

@@ -1,0 +1,90 @@
+//! What goes wrong with Azure's control plane: sign-in, rights, the bastion itself.
+
+use super::{Explanation, who};
+
+const READING: &str = "Reading the bastion from Azure Resource Manager.";
+const EITHER: &str = "Reading the bastion from Azure Resource Manager, or asking its gateway for a session.";
+const LOOKING: &str = "Looking at what Azure Resource Manager says of the bastion.";
+
+pub(super) const ALL: &[Explanation] = &[
+    Explanation {
+        code: "sign-in",
+        tried: "Getting an access token, or using one.",
+        happened: "There was no access token, or a fresh one was refused too (HTTP 401).",
+        cause: "The sign-in has expired or needs a person (multi-factor, a conditional access policy), or the account is \
+                of another tenant than the bastion.",
+        remedy: "Sign in again, with an account of the bastion's tenant. `tenant` of the bastion names it where one \
+                 account has several.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "denied",
+        tried: EITHER,
+        happened: "The account lacks a right (HTTP 403).",
+        cause: "It lacks Reader on the bastion, on the virtual machine, on its network card or on the virtual network: \
+                all four are needed.",
+        remedy: "Grant the missing role; a new role takes some minutes to be seen.",
+        who: who::ROLES,
+    },
+    Explanation {
+        code: "not-found",
+        tried: EITHER,
+        happened: "There is no such bastion or target (HTTP 404).",
+        cause: "A name, resource group or subscription in bastion.toml is not right, or the resource is gone. A resource \
+                that the account may not read at all is not found either.",
+        remedy: "Compare the names with the portal; a pasted resource ID (`id = …`) cannot be mistyped.",
+        who: who::FILE,
+    },
+    Explanation {
+        code: "wrong-sku",
+        tried: LOOKING,
+        happened: "The bastion's SKU has no native client support.",
+        cause: "Only the SKUs Standard and Premium let native clients through.",
+        remedy: "`az network bastion update --name NAME --resource-group GROUP --sku Standard --enable-tunneling true`. \
+                 It takes some minutes, costs more, and cannot be taken back.",
+        who: who::OWNER,
+    },
+    Explanation {
+        code: "tunneling-disabled",
+        tried: EITHER,
+        happened: "Native client support is switched off.",
+        cause: "`enableTunneling` of the bastion is not true; it is off unless someone switched it on.",
+        remedy: "`az network bastion update --name NAME --resource-group GROUP --enable-tunneling true`. It takes some \
+                 minutes.",
+        who: who::OWNER,
+    },
+    Explanation {
+        code: "ip-connect-disabled",
+        tried: "Looking whether the bastion reaches targets by address.",
+        happened: "IP-based connection is switched off.",
+        cause: "`enableIpConnect` of the bastion is not true; it is off unless someone switched it on.",
+        remedy: "`az network bastion update --name NAME --resource-group GROUP --enable-ip-connect true`, or name the \
+                 target by its resource.",
+        who: who::OWNER,
+    },
+    Explanation {
+        code: "arm-unreachable",
+        tried: READING,
+        happened: "Azure Resource Manager did not answer.",
+        cause: "This machine is offline or asleep, or a firewall or proxy lets nothing through to Resource Manager.",
+        remedy: "Check the network. Behind a proxy, set HTTPS_PROXY. It is tried again by itself meanwhile.",
+        who: who::NETWORK,
+    },
+    Explanation {
+        code: "arm-error",
+        tried: READING,
+        happened: "Azure Resource Manager answered with an error.",
+        cause: "It is busy (HTTP 429) or failing (5xx), which passes; another status is named in the message.",
+        remedy: "Nothing for what passes: it is tried again, no sooner than Azure asks.",
+        who: who::NOBODY,
+    },
+    Explanation {
+        code: "arm-answer",
+        tried: READING,
+        happened: "The answer did not describe a bastion that we could use.",
+        cause: "A token goes only to a bare DNS name that Resource Manager answered. Something on the way answers in its \
+                place, or Azure's answers have changed.",
+        remedy: "Check for a proxy that answers itself; otherwise report it with what `-vv` says.",
+        who: who::NETWORK,
+    },
+];

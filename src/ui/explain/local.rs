@@ -1,0 +1,100 @@
+//! What goes wrong on this machine: listening, grants, ourselves.
+
+use super::{Explanation, who};
+
+const LISTENING: &str = "Listening on the tunnel's local address.";
+
+pub(super) const ALL: &[Explanation] = &[
+    Explanation {
+        code: "port-taken",
+        tried: LISTENING,
+        happened: "Another program listens there.",
+        cause: "The port is used by another tunnel, workspace or server on this machine. `localhost` is taken when either \
+                127.0.0.1 or ::1 is.",
+        remedy: "Stop that program, or choose another local port; 0 takes any free one.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "port-privileged",
+        tried: LISTENING,
+        happened: "The system did not allow a port below 1024.",
+        cause: "On most systems these ports need a right that this user lacks.",
+        remedy: "Choose a port from 1024. On Linux, `sysctl net.ipv4.ip_unprivileged_port_start=80` opens them to all \
+                 users, `setcap cap_net_bind_service=+ep` to one program.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "port-reserved",
+        tried: LISTENING,
+        happened: "The system keeps this port for itself.",
+        cause: "On Windows, Hyper-V and WSL reserve ranges of ports, other ones after each start.",
+        remedy: "Choose another port; `netsh int ipv4 show excludedportrange tcp` lists those that are kept.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "address-unknown",
+        tried: LISTENING,
+        happened: "This machine does not have this address.",
+        cause: "The address of another machine or of a network that is down, or ::1 where IPv6 is switched off.",
+        remedy: "Use `localhost` or 127.0.0.1.",
+        who: who::FILE,
+    },
+    Explanation {
+        code: "listen",
+        tried: LISTENING,
+        happened: "The system refused, for a reason that the message names.",
+        cause: "Often too many open files, or an address that cannot be listened on.",
+        remedy: "Choose another address or port; `ulimit -n` shows how many files may be open.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "needs-allow",
+        tried: "Starting a tunnel that wants more than a workspace may decide by itself.",
+        happened: "A tunnel was not started: you have not allowed it yet.",
+        cause: "`expose`, `mode = \"remote\"`, `start_vm`, `key_vault` and key files elsewhere take effect only after the \
+                person at this machine agreed; nothing in a workspace's files can do that.",
+        remedy: "Read what the tunnel wants, then type the command that the message names.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "network",
+        tried: "Making a client for the gateway.",
+        happened: "The rules for connections (certificates, proxy) could not be set up.",
+        cause: "A file of certificates cannot be read, or the proxy's address is not one.",
+        remedy: "Check BASTION_CA_FILE, SSL_CERT_FILE and HTTPS_PROXY.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "too-many-waiting",
+        tried: "Holding a connection until it can be served.",
+        happened: "So many connections of the tunnel wait already that it was refused.",
+        cause: "At most 256 wait: the path is down, or more programs connect than `max_connections` or `max_sessions` \
+                serve in time.",
+        remedy: "`bastion status` says what they wait for; raise that limit, or mend the path.",
+        who: who::FILE,
+    },
+    Explanation {
+        code: "version-skew",
+        tried: "Talking to the running instance of this workspace.",
+        happened: "It is of another version, whose interface differs.",
+        cause: "The program was updated while an instance ran, or two versions are installed.",
+        remedy: "`bastion down` stops it whatever its version; start it again with this one.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "bad-request",
+        tried: "Talking to the running instance of this workspace.",
+        happened: "It did not understand the request.",
+        cause: "Something other than `bastion` talks to its socket, or a bug.",
+        remedy: "If it was `bastion`, report it, with what `-vv` says.",
+        who: who::US,
+    },
+    Explanation {
+        code: "internal",
+        tried: "Keeping a tunnel up.",
+        happened: "A part of this program failed by a mistake of ours; it is started again.",
+        cause: "A bug.",
+        remedy: "Report it, with what `-vv` says.",
+        who: who::US,
+    },
+];

@@ -1,0 +1,165 @@
+//! The files of a workspace: which ones there are, whose they are, and what they hold.
+//!
+//! Finding is by walking up from the current directory; it believes no file that another user may have put there.
+//! Reading brings all layers together with the paths whose change matters, whether they exist or not, so that somebody
+//! can watch them. What the files say is for `config`; nothing is written here, and the environment is not asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::model::Name;
+use crate::sys::files;
+
+mod error;
+mod read;
+
+pub use error::{FindError, ReadError};
+pub use read::Files;
+
+/// The file's name where none is given.
+const FILE: &str = "bastion.toml";
+
+/// The layer that has this name is personal, and no environment.
+const LOCAL: &str = "local";
+
+/// Where to look.
+#[derive(Clone, Debug, Default)]
+pub struct Where {
+    /// The file, if a person named one.
+    pub file: Option<PathBuf>,
+    /// The environment, if one is meant.
+    pub environment: Option<Name>,
+    /// The home directory, where the walk stops.
+    pub home: Option<PathBuf>,
+    /// Where the user's own configuration would be.
+    pub user_config: Option<PathBuf>,
+}
+
+/// A workspace that was found. Its files may come and go.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    directory: PathBuf,
+    file: PathBuf,
+    /// The file as it is shown to a person: as short as it can be, or as it was named.
+    shown: PathBuf,
+    /// Whether a person named the file, and so trusts it.
+    named: bool,
+    environment: Option<Name>,
+    user_config: Option<PathBuf>,
+}
+
+impl Workspace {
+    /// Finds the workspace's file: the one that is named, or the nearest `bastion.toml` in the current directory and
+    /// those above it. The walk stops at the home directory and at the border of the file system.
+    ///
+    /// # Errors
+    /// When there is none, or the nearest belongs, itself or its directory, to another user.
+    pub fn find(place: &Where) -> Result<Self, FindError> {
+        if place.environment.as_ref().is_some_and(|name| !is_environment(name.as_str())) {
+            return Err(FindError::Local);
+        }
+        let start = std::env::current_dir().map_err(FindError::CurrentDirectory)?;
+        let shown = match &place.file {
+            Some(file) => file.clone(),
+            None => walk(&start, place.home.as_deref())?,
+        };
+        let file = std::path::absolute(start.join(&shown)).map_err(FindError::CurrentDirectory)?;
+        Ok(Self {
+            directory: file.parent().map(Path::to_owned).unwrap_or_default(),
+            file,
+            shown,
+            named: place.file.is_some(),
+            environment: place.environment.clone(),
+            user_config: place.user_config.clone(),
+        })
+    }
+
+    /// The directory of the file, as found: links are not followed.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file itself, with its directory.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The file as it is shown to a person.
+    pub fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// The environment that is meant.
+    pub fn environment(&self) -> Option<&Name> {
+        self.environment.as_ref()
+    }
+
+    /// The environments that there are: each has a file `bastion.ENV.toml` beside the workspace's.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn environments(&self) -> io::Result<Vec<Name>> {
+        let prefix = format!("{}.", self.stem());
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            let word = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".toml"));
+            all.extend(word.filter(|word| is_environment(word)).and_then(|word| Name::new(word).ok()));
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    /// The same workspace in another environment.
+    #[must_use]
+    pub fn with_environment(&self, environment: Option<Name>) -> Self {
+        Self { environment, ..self.clone() }
+    }
+
+    /// Every path whose appearance, change or disappearance may change what the workspace says.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let environment = self.environment.as_ref().map(|name| self.beside(&self.file, name.as_str()));
+        let local = self.beside(&self.file, LOCAL);
+        let layers = [self.user_config.clone(), Some(self.file.clone()), environment, Some(local)];
+        layers.into_iter().flatten().collect()
+    }
+
+    /// The path of a layer beside the file: `bastion.local.toml`.
+    fn beside(&self, file: &Path, layer: &str) -> PathBuf {
+        file.with_file_name(format!("{}.{layer}.toml", self.stem()))
+    }
+
+    fn stem(&self) -> String {
+        self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// Whether a layer of this name is an environment's: the personal layer is not, nor is that of another workspace
+/// (`bastion.dev.local.toml` belongs to `bastion.dev.toml`). Some file systems do not tell `LOCAL` from `local`.
+fn is_environment(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    !last.eq_ignore_ascii_case(LOCAL)
+}
+
+/// Walks up. What is found is shown as short as it can be.
+fn walk(start: &Path, home: Option<&Path>) -> Result<PathBuf, FindError> {
+    for directory in start.ancestors() {
+        let candidate = directory.join(FILE);
+        if candidate.symlink_metadata().is_ok() {
+            for owned in [directory, candidate.as_path()] {
+                if !files::is_ours(owned) {
+                    return Err(FindError::Foreign { path: owned.to_owned() });
+                }
+            }
+            return Ok(candidate.strip_prefix(start).map(Path::to_owned).unwrap_or(candidate));
+        }
+        let Some(parent) = directory.parent() else { break };
+        if Some(directory) == home || !files::same_file_system(directory, parent) {
+            break;
+        }
+    }
+    Err(FindError::None { start: start.to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

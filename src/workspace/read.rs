@@ -1,0 +1,152 @@
+//! Reading the layers, and loading what they say.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{LOCAL, ReadError, Workspace};
+use crate::config::{self, Layer, LayerKind, Loaded, Source, Variables};
+use crate::model::printable;
+use crate::sys::files;
+
+/// The files of a workspace as they were at one time.
+#[derive(Clone, Debug)]
+pub struct Files {
+    workspace: Workspace,
+    read: Vec<Text>,
+    /// The directory's name.
+    default_name: String,
+}
+
+/// One file.
+#[derive(Clone, Debug)]
+struct Text {
+    kind: LayerKind,
+    shown: String,
+    text: String,
+}
+
+impl Workspace {
+    /// Reads all layers: the user's own configuration, the file, the environment's layer and the personal one.
+    ///
+    /// # Errors
+    /// When a layer that has to be there is not, when one cannot be read, or belongs to another user.
+    pub fn read(&self) -> Result<Files, ReadError> {
+        let mut read = Vec::new();
+        if let Some(path) = &self.user_config
+            && there(path)
+        {
+            check(path, path, files::is_ours(path))?;
+            read.push(text(LayerKind::User, path, path)?);
+        }
+        read.push(text(LayerKind::Workspace, &self.file, &self.shown)?);
+        if let Some(environment) = &self.environment {
+            let layer = self.layer(LayerKind::Environment, environment.as_str())?;
+            read.push(layer.ok_or_else(|| ReadError::NoEnvironment {
+                environment: environment.clone(),
+                path: self.beside(&self.shown, environment.as_str()),
+                known: self.environments().unwrap_or_default(),
+            })?);
+        }
+        read.extend(self.layer(LayerKind::Local, LOCAL)?);
+        let name = self.directory.file_name();
+        let default_name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Files { workspace: self.clone(), read, default_name })
+    }
+
+    /// A layer beside the file, if it is there.
+    fn layer(&self, kind: LayerKind, name: &str) -> Result<Option<Text>, ReadError> {
+        let path = self.beside(&self.file, name);
+        if !there(&path) {
+            return Ok(None);
+        }
+        let shown = self.beside(&self.shown, name);
+        // Whoever named a file of somebody else's trusts that one, and its layers too.
+        let trusted = files::is_ours(&path) || (self.named && files::same_owner(&path, &self.file));
+        check(&path, &shown, trusted)?;
+        text(kind, &path, &shown).map(Some)
+    }
+}
+
+/// A link that leads nowhere is there: that it is broken is said, not passed over.
+fn there(path: &Path) -> bool {
+    match path.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
+}
+
+/// Refuses a file that is not to be believed. One that cannot be looked at, such as the end of a broken link, is
+/// nobody's: then that is what is wrong with it.
+fn check(path: &Path, shown: &Path, trusted: bool) -> Result<(), ReadError> {
+    if trusted {
+        return Ok(());
+    }
+    let path_shown = shown.to_owned();
+    Err(match path.metadata() {
+        Ok(_) => ReadError::Foreign { path: path_shown },
+        Err(source) => ReadError::Unreadable { path: path_shown, source },
+    })
+}
+
+fn text(kind: LayerKind, path: &Path, shown: &Path) -> Result<Text, ReadError> {
+    let text = files::read_text(path, config::MAX_BYTES as u64)
+        .map_err(|source| ReadError::Unreadable { path: shown.to_owned(), source })?;
+    Ok(Text { kind, shown: shown.to_string_lossy().into_owned(), text })
+}
+
+impl Files {
+    /// The workspace whose files these are.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// Every path whose appearance, change or disappearance may change what the workspace says.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.workspace.paths()
+    }
+
+    /// The variables that the user's own configuration names: it may name any.
+    pub fn mentioned(&self) -> BTreeSet<String> {
+        let user = self.read.iter().filter(|file| file.kind == LayerKind::User);
+        user.flat_map(|file| config::mentioned(&file.text)).collect()
+    }
+
+    /// The files as layers.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        let files = self.read.iter();
+        files.map(|file| Layer { kind: file.kind, path: &file.shown, text: &file.text }).collect()
+    }
+
+    /// What is to be loaded, and what its diagnostics are rendered with.
+    pub fn source<'a>(&'a self, layers: &'a [Layer<'a>], variables: &'a Variables) -> Source<'a> {
+        Source { layers, default_name: &self.default_name, variables }
+    }
+
+    /// Checks what the files say. Paths in it are absolute, and below the workspace.
+    pub fn load(&self, variables: &Variables) -> Loaded {
+        let layers = self.layers();
+        let mut loaded = config::load(&self.source(&layers, variables));
+        if let Some(log) = loaded.desired.as_mut().and_then(|desired| desired.emulation.log.as_mut()) {
+            let path = self.workspace.directory.join(&*log);
+            if below(&self.workspace.directory, &path) {
+                *log = path;
+            } else {
+                let log = printable(&log.to_string_lossy(), 400);
+                let message =
+                    format!("`log` of `[emulator]`: {log} is not in a directory below the workspace");
+                let help = "name a file in an existing directory beside bastion.toml";
+                loaded.refuse("emulator.log", &message, "leads out of it, or nowhere", help);
+            }
+        }
+        loaded
+    }
+}
+
+/// Whether a file is below a directory: a link on the way must not lead out of it.
+fn below(directory: &Path, file: &Path) -> bool {
+    match (file.parent().map(Path::canonicalize), directory.canonicalize()) {
+        (Some(Ok(parent)), Ok(directory)) => parent.starts_with(directory),
+        _ => false,
+    }
+}
