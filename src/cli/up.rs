@@ -18,8 +18,8 @@ const LISTED: usize = 20;
 
 /// Bring tunnels up and keep them up, in the foreground
 ///
-/// Every tunnel of the file without a profile, or just the named ones. Ctrl-C stops them: connections get five seconds, every Bastion
-/// session is deleted.
+/// Every tunnel of the file without a profile, or just the named ones. Ctrl-C stops them: connections get five
+/// seconds, every Bastion session is deleted.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// Tunnels by name; all of the file without a profile when none is given
@@ -79,7 +79,7 @@ pub(super) async fn run(
     Ok(status)
 }
 
-/// Keeps the named tunnels only.
+/// Keeps the named tunnels only, or else the default set.
 fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
     for name in named {
         if !desired.tunnels.keys().any(|tunnel| tunnel.as_str() == name) {
@@ -93,19 +93,18 @@ fn choose(desired: &mut Desired, named: &[String]) -> Result<(), Failure> {
             return Err(Failure::new(ExitStatus::Usage, what).hint(&hint));
         }
     }
-    let declared = desired.tunnels.len();
+    if desired.tunnels.is_empty() {
+        return Err(Failure::new(ExitStatus::Usage, "this workspace declares no tunnel")
+            .hint("add one: `[tunnels]` with `web = \"8080 -> TARGET:80\"`"));
+    }
     if named.is_empty() {
         desired.tunnels.retain(|_, tunnel| tunnel.profiles.is_empty());
     } else {
         desired.tunnels.retain(|name, _| named.iter().any(|wanted| wanted == name.as_str()));
     }
-    if desired.tunnels.is_empty() && declared > 0 {
+    if desired.tunnels.is_empty() {
         return Err(Failure::new(ExitStatus::Usage, "every tunnel of this workspace belongs to a profile")
             .hint("`--profile` is not supported yet; name the tunnels: `bastion up TUNNEL…`"));
-    }
-    if desired.tunnels.is_empty() {
-        return Err(Failure::new(ExitStatus::Usage, "this workspace declares no tunnel")
-            .hint("add one: `[tunnels]` with `web = \"8080 -> TARGET:80\"`"));
     }
     Ok(())
 }
@@ -127,7 +126,7 @@ fn refuse_unbuilt(desired: &Desired) -> Result<(), Failure> {
         if let Some(key) = unbuilt {
             let what = format!("tunnel `{name}` sets `{key}`, which `bastion up` does not support yet");
             return Err(Failure::new(ExitStatus::Usage, what)
-                .hint("take it out for now, or leave the tunnel out by naming the others"));
+                .hint("`bastion config` shows where it is set: take it out for now, or name the tunnels to start without this one"));
         }
     }
     Ok(())

@@ -144,9 +144,7 @@ pub struct TunnelStatus {
 impl TunnelStatus {
     /// Its state, when this release knows it.
     pub fn state(&self) -> Option<State> {
-        use State::{Blocked, Connecting, Degraded, Draining, Pending, Ready, Resolving, Stopped};
-        let all = [Pending, Resolving, Connecting, Ready, Degraded, Blocked, Draining, Stopped];
-        all.into_iter().find(|state| state.word() == self.state)
+        State::ALL.into_iter().find(|state| state.word() == self.state)
     }
 }
 
@@ -166,8 +164,7 @@ pub struct Waiting {
 impl Waiting {
     /// What they wait for, when this release knows it.
     pub fn wait(&self) -> Option<Wait> {
-        let all = [Wait::Path, Wait::SetUp, Wait::Connections, Wait::Sessions];
-        all.into_iter().find(|wait| word(*wait) == self.reason)
+        Wait::ALL.into_iter().find(|wait| word(*wait) == self.reason)
     }
 }
 

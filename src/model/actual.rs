@@ -28,6 +28,18 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order in which a tunnel usually goes through them.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Resolving,
+        Self::Connecting,
+        Self::Ready,
+        Self::Degraded,
+        Self::Blocked,
+        Self::Draining,
+        Self::Stopped,
+    ];
+
     /// The stable word.
     pub fn word(self) -> &'static str {
         match self {
@@ -116,6 +128,9 @@ pub enum Wait {
 }
 
 impl Wait {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Path, Self::SetUp, Self::Connections, Self::Sessions];
+
     /// In words, after "waiting for".
     pub fn words(self) -> &'static str {
         match self {

@@ -22,6 +22,7 @@ mod link;
 mod listen;
 mod tunnel;
 
+pub use crate::model::Reason;
 use link::Link;
 pub use link::RouteError;
 pub use listen::ListenError;
@@ -82,17 +83,6 @@ pub enum State {
         /// What is in the way.
         reason: Reason,
     },
-}
-
-/// Why something is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// The stable code of the class of failure.
-    pub code: &'static str,
-    /// What we were doing and what happened.
-    pub what: String,
-    /// What mends it, where we know.
-    pub hint: Option<String>,
 }
 
 /// The running tunnels.

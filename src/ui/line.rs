@@ -110,16 +110,7 @@ mod tests {
         let busy = || Some(reason("gateway-busy", "the gateway bst refused a session: HTTP 503"));
         let next = Some(Duration::from_millis(1_200));
         let mut lines = Vec::new();
-        for state in [
-            State::Pending,
-            State::Resolving,
-            State::Connecting,
-            State::Ready,
-            State::Degraded,
-            State::Blocked,
-            State::Draining,
-            State::Stopped,
-        ] {
+        for state in State::ALL {
             let well = TunnelStatus { state, ..tunnel("web") };
             lines.push(line(&well));
             let ill = TunnelStatus { reason: busy(), next_retry: next, attempt: 2, ..well };

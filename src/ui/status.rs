@@ -151,17 +151,7 @@ mod tests {
 
     #[test]
     fn every_state() {
-        let states = [
-            State::Pending,
-            State::Resolving,
-            State::Connecting,
-            State::Ready,
-            State::Degraded,
-            State::Blocked,
-            State::Draining,
-            State::Stopped,
-        ];
-        let tunnels = states.map(|state| match state {
+        let tunnels = State::ALL.map(|state| match state {
             State::Connecting | State::Degraded | State::Blocked => ill(state),
             State::Stopped => TunnelStatus { state, listen: vec![], ..tunnel("stopped") },
             State::Pending | State::Resolving | State::Ready | State::Draining => {
