@@ -12,6 +12,7 @@ pub mod emulator;
 pub mod gateway;
 pub mod instance;
 pub mod lifecycle;
+pub mod limit;
 pub mod net;
 pub mod plan;
 pub mod relay;

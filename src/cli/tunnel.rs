@@ -204,7 +204,7 @@ fn show(event: &Event, printer: Printer) -> Result<(), Reason> {
 }
 
 fn status_of(reason: &Reason) -> ExitStatus {
-    match reason.code {
+    match &*reason.code {
         "sign-in" | "denied" => ExitStatus::SignIn,
         "port-taken" => ExitStatus::InTheWay,
         _ => ExitStatus::Failed,

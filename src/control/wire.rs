@@ -230,7 +230,7 @@ pub(super) fn event(event: model::TunnelEvent) -> TunnelEvent {
 
 fn tunnel(tunnel: model::TunnelStatus) -> TunnelStatus {
     let (code, reason, hint) = match tunnel.reason {
-        Some(reason) => (Some(reason.code.to_owned()), Some(reason.what), reason.hint),
+        Some(reason) => (Some(reason.code.into_owned()), Some(reason.what), reason.hint),
         None => (None, None, None),
     };
     let waiting =

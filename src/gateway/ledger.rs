@@ -17,8 +17,8 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::error::GatewayError;
-use super::limit::Place;
 use super::wire::{self, Destination, Session, Unusable};
+use crate::limit::Place;
 use crate::model::GatewayHost;
 use crate::net::{Http, HttpError};
 

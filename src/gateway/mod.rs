@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::limit::Limit;
 use crate::model::{GatewayHost, Limits, Wait};
 use crate::net::{HttpError, Network};
 
@@ -24,7 +25,6 @@ mod boundary;
 mod error;
 mod keepalive;
 mod ledger;
-mod limit;
 mod meaning;
 mod stream;
 mod tap;
@@ -33,7 +33,7 @@ mod wire;
 pub use error::{GatewayError, TokenError, UpgradeError};
 pub use ledger::Remains;
 use ledger::{Lease, Ledger, Places};
-use limit::Limit;
+
 pub use stream::GatewayStream;
 pub use wire::{AnswerError, Destination};
 

@@ -19,7 +19,7 @@ struct Story {
 }
 
 fn reason(code: &'static str) -> Reason {
-    Reason { code, what: "x".to_owned(), hint: None }
+    Reason { code: code.into(), what: "x".to_owned(), hint: None }
 }
 
 fn bastion(disposition: Disposition) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! What is: the state of every tunnel and why, as a value that anyone may keep, show or wait on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -59,7 +60,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// The stable code of the class of failure.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What we were doing and what happened.
     pub what: String,
     /// What mends it, where we know.

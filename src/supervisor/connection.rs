@@ -126,7 +126,7 @@ impl Connection {
             let pause = backoff.next(rand::random()).max(error.retry_after().unwrap_or_default());
             let reason = error.reason();
             tracing::info!(
-                tunnel = %tunnel.name, connection = self.number, code = reason.code,
+                tunnel = %tunnel.name, connection = self.number, code = &*reason.code,
                 "{}; held, trying again", reason.what
             );
             let next = Instant::now() + pause;
@@ -145,7 +145,7 @@ impl Connection {
         match why {
             NotOpened::Failed(error) => {
                 let reason = error.reason();
-                tracing::warn!(%tunnel, connection, code = reason.code, hint = reason.hint, "{}", reason.what);
+                tracing::warn!(%tunnel, connection, code = &*reason.code, hint = reason.hint, "{}", reason.what);
             }
             NotOpened::LocalGone => {
                 tracing::debug!(%tunnel, connection, "the local program was gone before a session was there");

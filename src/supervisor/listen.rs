@@ -122,6 +122,6 @@ impl ListenError {
             }
             _ => return Reason::of(self, "listen", Some("choose another local address or port".to_owned())),
         };
-        Reason { code, what: format!("{self}: {what}"), hint: Some(hint.to_owned()) }
+        Reason { code: code.into(), what: format!("{self}: {what}"), hint: Some(hint.to_owned()) }
     }
 }

@@ -170,6 +170,6 @@ impl Supervisor {
 
 impl Reason {
     fn of(error: &(dyn std::error::Error + 'static), code: &'static str, hint: Option<String>) -> Self {
-        Self { code, what: chain(error), hint }
+        Self { code: code.into(), what: chain(error), hint }
     }
 }

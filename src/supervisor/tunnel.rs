@@ -55,7 +55,7 @@ impl Tunnel {
             let next_retry = patience.next();
             let what = "the tunnel ended by a mistake of ours, and is started again".to_owned();
             let reason = Reason {
-                code: "internal",
+                code: "internal".into(),
                 what,
                 hint: Some("please report it, with what `-vv` says".to_owned()),
             };

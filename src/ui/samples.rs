@@ -11,7 +11,7 @@ pub(super) fn now() -> SystemTime {
 }
 
 pub(super) fn reason(code: &'static str, what: &str) -> Reason {
-    Reason { code, what: what.to_owned(), hint: None }
+    Reason { code: code.into(), what: what.to_owned(), hint: None }
 }
 
 /// A tunnel that is well and idle.

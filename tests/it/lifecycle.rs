@@ -13,7 +13,7 @@ use proptest::sample::select;
 type Event = (u64, Input<u8>);
 
 fn reason() -> Reason {
-    Reason { code: "test", what: "it did not work".to_owned(), hint: None }
+    Reason { code: "test".into(), what: "it did not work".to_owned(), hint: None }
 }
 
 fn any_result() -> impl Strategy<Value = Result<(), Failure>> {

@@ -39,6 +39,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "carrier",
             "watch",
             "backoff",
+            "limit",
             "model",
             "sys",
         ],
@@ -47,7 +48,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("instance", &["model", "sys"]),
     ("watch", &["sys"]),
     ("relay", &["carrier", "sys"]),
-    ("gateway", &["net", "carrier", "model", "sys"]),
+    ("gateway", &["net", "carrier", "limit", "model", "sys"]),
     ("azure", &["net", "model", "sys"]),
     ("net", &["sys"]),
     ("emulator", &["model", "sys"]),
@@ -59,6 +60,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("carrier", &["model"]),
     ("model", &[]),
     ("backoff", &[]),
+    ("limit", &[]),
     ("sys", &[]),
 ];
 

@@ -30,7 +30,7 @@ fn tunnel(attempt: u32) -> model::TunnelStatus {
         name: name("db"),
         state: State::Connecting,
         reason: Some(Reason {
-            code: "outage",
+            code: "outage".into(),
             what: "asking the gateway: no route".to_owned(),
             hint: Some("wait".to_owned()),
         }),

@@ -10,7 +10,7 @@ const NONE: usize = Semaphore::MAX_PERMITS;
 
 /// Places of which a certain number can be taken at once.
 #[derive(Clone, Debug)]
-pub(super) struct Limit(Arc<Inner>);
+pub struct Limit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -29,21 +29,21 @@ struct Book {
 
 /// A place that was taken. It is given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     permit: Option<OwnedSemaphorePermit>,
     limit: Arc<Inner>,
 }
 
 impl Limit {
     /// So many at once; 0: no limit.
-    pub(super) fn new(size: usize) -> Self {
+    pub fn new(size: usize) -> Self {
         let size = places(size);
         let book = Mutex::new(Book { size, taken: 0, owed: 0 });
         Self(Arc::new(Inner { places: Arc::new(Semaphore::new(size)), book }))
     }
 
     /// Changes the size; 0: no limit. Who waits goes on at once where there is room now.
-    pub(super) fn set(&self, size: usize) {
+    pub fn set(&self, size: usize) {
         let size = places(size);
         let mut book = self.0.book();
         if size > book.size {
@@ -62,14 +62,14 @@ impl Limit {
     ///
     /// # Errors
     /// Never: the semaphore is not closed.
-    pub(super) async fn take(&self) -> Result<Place, AcquireError> {
+    pub async fn take(&self) -> Result<Place, AcquireError> {
         let permit = Arc::clone(&self.0.places).acquire_owned().await?;
         self.0.book().taken += 1;
         Ok(Place { permit: Some(permit), limit: Arc::clone(&self.0) })
     }
 
     /// How many places are taken.
-    pub(super) fn taken(&self) -> usize {
+    pub fn taken(&self) -> usize {
         self.0.book().taken
     }
 }
