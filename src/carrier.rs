@@ -1,12 +1,88 @@
 //! The seam between what opens a byte stream to a remote and what copies bytes through it.
 //!
-//! A [`ByteStream`] is polled by one task. It hands over what it receives uncopied, and takes what it is
+//! A [`Carrier`] opens streams; whether it is a gateway or a hop behind one, it does not tell. A [`ByteStream`] is polled by one task. It hands over what it receives uncopied, and takes what it is
 //! given without keeping it: how deep the route beneath it is, it does not tell.
 
 use std::fmt;
+use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::model::{Endpoint, Failure, Limits, Port, Wait};
+
+/// What a carrier does, some time.
+pub type Carrying<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What can open byte streams to remotes, all through one bastion under one identity.
+pub trait Carrier: Send + Sync {
+    /// Finds out anew what it has to know before it can open anything.
+    fn resolve(&self) -> Carrying<'_, Result<(), Failure>>;
+
+    /// Shows that a stream to this port would be granted, without opening one.
+    fn probe<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        port: Port,
+        options: &'a OpenOptions,
+    ) -> Carrying<'a, Result<(), Failure>>;
+
+    /// Opens a stream to this port. Cancelling it leaves nothing behind.
+    fn open<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        port: Port,
+        options: &'a OpenOptions,
+    ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>>;
+
+    /// How much of it may be used at once from now on. What is open stays.
+    fn set_limits(&self, limits: Limits);
+
+    /// How much of it is used.
+    fn usage(&self) -> Usage;
+
+    /// Waits until nothing that it opened is left in Azure, at most until the deadline. Says what is left behind.
+    fn settle(&self, deadline: Instant) -> Carrying<'_, Remains>;
+}
+
+/// What a stream is opened with.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Sent as `User-Agent`: it appears in the bastion's audit log.
+    pub user_agent: String,
+    /// A ping after this much quiet; zero: none.
+    pub keepalive: Duration,
+    /// Told what the opening waits for, as that changes: [`Wait::Sessions`], then [`Wait::SetUp`].
+    pub waiting: Option<watch::Sender<Wait>>,
+}
+
+/// How much of a carrier is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The bastion's SKU, once it is known.
+    pub sku: Option<String>,
+    /// Sessions of ours that are open, being opened or being deleted.
+    pub sessions: usize,
+}
+
+/// What is left behind in Azure when time is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Sessions that could not be deleted.
+    pub sessions: u64,
+    /// Requests for a session that were not answered: each may still be granted, and nobody is there to delete it.
+    pub requests: u64,
+}
+
+impl std::ops::AddAssign for Remains {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.requests += other.requests;
+    }
+}
 
 /// A two-way stream of bytes to a remote, with an end that is not a break.
 pub trait ByteStream: Send {
@@ -37,6 +113,32 @@ pub trait ByteStream: Send {
 
     /// Ends the stream from our side. The rest is the stream's own business and bounded in time.
     fn poll_close(&mut self, cx: &mut Context<'_>, why: Closing) -> Poll<()>;
+}
+
+impl<T: ByteStream + ?Sized> ByteStream for Box<T> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        (**self).poll_recv(cx)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        (**self).poll_ready(cx)
+    }
+
+    fn send(&mut self, bytes: Bytes) -> Result<(), Break> {
+        (**self).send(bytes)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        (**self).poll_settled(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>, why: Closing) -> Poll<()> {
+        (**self).poll_close(cx, why)
+    }
 }
 
 /// What [`ByteStream::poll_recv`] has for its caller.

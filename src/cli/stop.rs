@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ExitStatus;
-use crate::gateway::Remains;
+use crate::carrier::Remains;
 use crate::supervisor::Supervisor;
 use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::Printer;

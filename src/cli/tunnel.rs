@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::azure::{Azure, no_sign_in_yet};
 use super::settings::Settings;
 use super::{ExitStatus, Failure, stop};
-use crate::gateway::Remains;
+use crate::carrier::Remains;
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
     Machine, Name, NameError, Port, ResourceId, Service, Target, Tunnel,

@@ -18,6 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::error::GatewayError;
 use super::wire::{self, Destination, Session, Unusable};
+use crate::carrier::Remains;
 use crate::limit::Place;
 use crate::model::GatewayHost;
 use crate::net::{Http, HttpError};
@@ -53,15 +54,6 @@ struct Inner {
     unanswered: AtomicU64,
     opened: AtomicU64,
     deleted: AtomicU64,
-}
-
-/// What is left behind in Azure when time is up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Remains {
-    /// Sessions that could not be deleted.
-    pub sessions: u64,
-    /// Requests for a session that were not answered: each may still be granted, and nobody is there to delete it.
-    pub requests: u64,
 }
 
 /// A session in use. Ending the lease deletes the session.
@@ -247,12 +239,5 @@ impl Drop for Lease {
         let inner = &self.ledger.0;
         let deletion = self.ledger.clone().delete(Arc::clone(&self.session), Arc::clone(&self.place));
         inner.tasks.spawn_on(deletion, &inner.runtime);
-    }
-}
-
-impl std::ops::AddAssign for Remains {
-    fn add_assign(&mut self, other: Self) {
-        self.sessions += other.sessions;
-        self.requests += other.requests;
     }
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::carrier::{OpenOptions, Remains};
 use crate::limit::Limit;
 use crate::model::{GatewayHost, Limits, Wait};
 use crate::net::{HttpError, Network};
@@ -31,7 +31,6 @@ mod tap;
 mod wire;
 
 pub use error::{GatewayError, TokenError, UpgradeError};
-pub use ledger::Remains;
 use ledger::{Lease, Ledger, Places};
 
 pub use stream::GatewayStream;
@@ -59,17 +58,6 @@ pub struct Gateway {
     ledger: Ledger,
     setups: Limit,
     in_use: Limit,
-}
-
-/// What a stream is opened with.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    /// Sent as `User-Agent`: it appears in the bastion's audit log.
-    pub user_agent: String,
-    /// A ping after this much quiet; zero: none.
-    pub keepalive: Duration,
-    /// Told what the opening waits for, as that changes: [`Wait::Sessions`], then [`Wait::SetUp`].
-    pub waiting: Option<watch::Sender<Wait>>,
 }
 
 impl Gateway {

@@ -19,7 +19,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::{Disposition, Endpoint, Port, Probe, Reason, State};
+use crate::model::{Endpoint, Port, Probe, Reason, State};
 
 mod outage;
 mod path;
@@ -27,6 +27,7 @@ mod route;
 mod tries;
 mod tunnel;
 
+pub use crate::model::{Failure, Scope};
 pub use route::Route;
 pub use tunnel::{Listener, TunnelState, tunnel_state};
 
@@ -42,26 +43,6 @@ pub struct Key {
     pub endpoint: Endpoint,
     /// The port there.
     pub port: Port,
-}
-
-/// Whom a failure concerns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every path through the bastion.
-    Bastion,
-    /// This path only.
-    Target,
-}
-
-/// Why something did not work, and what that asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Whom it concerns. Of a resolution: always the bastion.
-    pub scope: Scope,
-    /// What to do about it.
-    pub disposition: Disposition,
-    /// What to tell.
-    pub reason: Reason,
 }
 
 /// How a path is treated.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Reason;
+
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -26,4 +28,24 @@ pub enum Blocked {
     Unfit,
     /// Azure's answers change: we do not understand them, or do not trust them.
     Answer,
+}
+
+/// Whom a failure concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every path through the bastion.
+    Bastion,
+    /// This path only.
+    Target,
+}
+
+/// Why something did not work, and what that asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whom it concerns. Of a resolution: always the bastion.
+    pub scope: Scope,
+    /// What to do about it.
+    pub disposition: Disposition,
+    /// What to tell.
+    pub reason: Reason,
 }

@@ -22,7 +22,7 @@ pub use desired::{
     Bastion, Behaviour, Cloud, CredentialKind, Desired, Endpoint, Identity, Limits, Listen, OnOutage, Probe,
     Target, Tunnel, overlap,
 };
-pub use disposition::{Blocked, Disposition};
+pub use disposition::{Blocked, Disposition, Failure, Scope};
 pub use emulation::{
     BastionTraits, Emulation, EmulatorEndpoint, Fault, FaultAction, FaultPhase, Frames, Machine, Service, Sku,
 };

@@ -1,18 +1,20 @@
-//! One accepted connection: opened, held while the path is down, relayed, ended as the remote ended.
+//! One accepted connection: waits its turn, is held while the path is down, relayed, ended as the remote ended.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tokio_rustls::client::TlsStream;
+use tokio::sync::watch;
+use tokio::time::sleep;
 
-use super::link::RouteError;
-use super::tunnel::{BACKOFF, Tunnel};
-use crate::backoff::Backoff;
-use crate::carrier::Closing;
-use crate::gateway::GatewayStream;
+use super::edition::{Edition, Entry, Member};
+use super::opening::{NotOpened, Opening, Patience};
+use crate::carrier::{Break, ByteStream, Closing};
+use crate::limit::Place;
+use crate::model::{Disposition, Failure, Reason, Scope, Wait};
 use crate::relay::{self, Counts, Outcome, Relay};
 use crate::sys::socket;
 
@@ -23,129 +25,146 @@ const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// Ports whose servers speak first: FTP, SSH, Telnet, SMTP, POP3, IMAP, MySQL, VNC.
 const SPEAK_FIRST: &[u16] = &[21, 22, 23, 25, 110, 143, 587, 3306, 5900];
 
-type Stream = GatewayStream<TlsStream<TcpStream>>;
-
 /// One connection of a tunnel.
-pub(super) struct Connection {
-    pub(super) tunnel: Arc<Tunnel>,
-    pub(super) number: u64,
+struct Connection {
+    /// The owner of the address that it came to: another edition after an edit, or another tunnel.
+    owner: watch::Receiver<Arc<Edition>>,
+    /// Whose it is.
+    edition: Arc<Edition>,
+    entry: Entry,
+    member: Member,
 }
 
-/// Why no stream was opened.
-enum NotOpened {
-    Failed(RouteError),
-    LocalGone,
-    Stopped,
+/// Serves an accepted connection to its end, in a task of its own.
+pub(super) fn start(local: TcpStream, mut owner: watch::Receiver<Arc<Edition>>) {
+    let edition = Arc::clone(&owner.borrow_and_update());
+    let (entry, member) = (edition.tally.enter(), edition.cohort.join());
+    let (tunnel, tasks, abandon) = (edition.name.clone(), edition.tasks.clone(), edition.abandon.clone());
+    let connection = Connection { owner, edition, entry, member };
+    tasks.spawn(async move {
+        let served = AssertUnwindSafe(connection.serve(local)).catch_unwind();
+        if let Some(Err(_panic)) = abandon.run_until_cancelled(served).await {
+            tracing::error!(%tunnel, "a connection ended by a mistake of ours; please report it");
+        }
+    });
 }
 
 impl Connection {
-    /// Serves it to its end.
-    pub(super) async fn serve(self, local: TcpStream) {
+    async fn serve(mut self, local: TcpStream) {
         let counts = Arc::new(Counts::default());
         let mut relay = Relay::new(local, Arc::clone(&counts));
+        let place = match self.turn(relay.local()).await {
+            Ok(place) => place,
+            Err(why) => return self.refuse(relay, why),
+        };
+        let mut patience = Patience::new(self.edition.spec.behaviour.connect_timeout);
         let mut unsent = None;
         let mut replacements = 0;
-        let deadline = Instant::now() + self.tunnel.declared.behaviour.connect_timeout;
         loop {
-            let mut remote = match self.open(relay.local(), deadline).await {
+            let mut remote = match self.open(relay.local(), &mut patience, unsent.is_some()).await {
                 Ok(remote) => remote,
                 Err(why) => return self.refuse(relay, why),
             };
+            self.entry.live(Arc::clone(&counts));
             let mut outcome = self.relay(&mut relay, &mut remote, unsent.take(), &counts).await;
             if let Outcome::Broken(broken) = &mut outcome
-                && replacements < REPLACEMENTS
                 && let Some(bytes) = broken.unsent.take()
             {
-                replacements += 1;
-                let (tunnel, connection) = (&self.tunnel.name, self.number);
-                tracing::info!(%tunnel, connection, code = broken.code, "{broken}; trying another session");
-                unsent = Some(bytes);
-                continue;
+                if replacements < REPLACEMENTS {
+                    replacements += 1;
+                    let (tunnel, connection) = (&self.edition.name, self.entry.number());
+                    tracing::info!(%tunnel, connection, code = broken.code, "{broken}; trying another session");
+                    unsent = Some(bytes);
+                    continue;
+                }
+                self.edition.way.set_up(Err(stillborn(broken))).await;
             }
-            return self.end(relay, remote, &outcome, &counts).await;
+            self.end(relay, remote, &outcome, &counts).await;
+            drop(place);
+            return;
+        }
+    }
+
+    /// Waits for one of as many connections as the tunnel may have.
+    async fn turn(&mut self, local: &TcpStream) -> Result<Place, NotOpened> {
+        self.entry.wait(Wait::Connections);
+        let (tally, stop) = (Arc::clone(&self.edition.tally), self.edition.cohort.stop.clone());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(NotOpened::Stopped),
+            place = tally.limit.take() => place.map_err(|_never_closed| NotOpened::Stopped),
+            () = socket::reset(local) => Err(NotOpened::LocalGone),
+        }
+    }
+
+    /// Opens a stream. While that goes on it follows the tunnel wherever an edit leads it, unless bytes that were meant
+    /// for the target are under way already.
+    async fn open(
+        &mut self,
+        local: &TcpStream,
+        patience: &mut Patience,
+        bound: bool,
+    ) -> Result<Box<dyn ByteStream>, NotOpened> {
+        loop {
+            let edition = Arc::clone(&self.edition);
+            let mut owner = self.owner.clone();
+            let moved = async {
+                let other = |owner: &Arc<Edition>| !Arc::ptr_eq(&owner.cohort, &edition.cohort);
+                if bound || owner.wait_for(other).await.is_err() {
+                    // The address is nobody's any more: the connection goes where it was to go.
+                    std::future::pending::<()>().await;
+                }
+            };
+            let opening = Opening { edition: &edition, entry: &mut self.entry, patience };
+            tokio::select! {
+                biased;
+                () = edition.cohort.stop.cancelled() => return Err(NotOpened::Stopped),
+                () = socket::reset(local) => return Err(NotOpened::LocalGone),
+                () = moved => {}
+                opened = opening.open() => return opened,
+            }
+            self.edition = Arc::clone(&self.owner.borrow_and_update());
+            self.member = self.edition.cohort.join();
         }
     }
 
     async fn relay(
         &self,
         relay: &mut Relay,
-        remote: &mut Stream,
+        remote: &mut Box<dyn ByteStream>,
         unsent: Option<Vec<u8>>,
         counts: &Counts,
     ) -> Outcome {
+        let stop = &self.edition.cohort.stop;
         let run = relay.run(remote, unsent);
         tokio::pin!(run);
         let silent = sleep(FIRST_BYTE);
         tokio::select! {
             outcome = &mut run => return outcome,
-            () = self.tunnel.stop.connections.cancelled() => return Outcome::Stopped,
+            () = stop.cancelled() => return Outcome::Stopped,
             () = silent => {}
         }
-        if counts.down.load(Ordering::Relaxed) == 0 && SPEAK_FIRST.contains(&self.tunnel.declared.port.get())
-        {
+        let port = self.edition.spec.path.port;
+        if counts.down.load(Ordering::Relaxed) == 0 && SPEAK_FIRST.contains(&port.get()) {
             tracing::warn!(
-                tunnel = %self.tunnel.name, connection = self.number, code = "target-silent",
-                "the gateway is connected, but not one byte came from port {} of the target in {} s; \
+                tunnel = %self.edition.name, connection = self.entry.number(), code = "target-silent",
+                "the gateway is connected, but not one byte came from port {port} of the target in {} s; \
                  is the machine running, does something listen there, does its network security group let the bastion in?",
-                self.tunnel.declared.port, FIRST_BYTE.as_secs()
+                FIRST_BYTE.as_secs()
             );
         }
         tokio::select! {
             outcome = &mut run => outcome,
-            () = self.tunnel.stop.connections.cancelled() => Outcome::Stopped,
-        }
-    }
-
-    /// Opens a stream; while the path is down, holds the connection and tries again, up to its time limit.
-    async fn open(&self, local: &TcpStream, deadline: Instant) -> Result<Stream, NotOpened> {
-        tokio::select! {
-            biased;
-            () = self.tunnel.stop.connections.cancelled() => Err(NotOpened::Stopped),
-            () = socket::reset(local) => Err(NotOpened::LocalGone),
-            opened = self.open_until(deadline) => opened.map_err(NotOpened::Failed),
-        }
-    }
-
-    async fn open_until(&self, deadline: Instant) -> Result<Stream, RouteError> {
-        let tunnel = &self.tunnel;
-        let options = tunnel.open_options();
-        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        let mut last = None;
-        loop {
-            let open = tunnel.link.open(&tunnel.endpoint, tunnel.declared.port, &options);
-            let error = match timeout_at(deadline, open).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => error,
-                Err(_elapsed) => {
-                    return Err(last.unwrap_or(RouteError::Slow(tunnel.declared.behaviour.connect_timeout)));
-                }
-            };
-            if error.is_blocked() {
-                return Err(error);
-            }
-            let pause = backoff.next(rand::random()).max(error.retry_after().unwrap_or_default());
-            let reason = error.reason();
-            tracing::info!(
-                tunnel = %tunnel.name, connection = self.number, code = &*reason.code,
-                "{}; held, trying again", reason.what
-            );
-            let next = Instant::now() + pause;
-            // It is held to the end of its time, and there is no last try at it.
-            sleep_until(deadline.min(next)).await;
-            if next >= deadline {
-                return Err(error);
-            }
-            last = Some(error);
+            () = stop.cancelled() => Outcome::Stopped,
         }
     }
 
     /// The relay that is dropped here resets the local side.
     fn refuse(&self, relay: Relay, why: NotOpened) {
-        let (tunnel, connection) = (&self.tunnel.name, self.number);
+        let (tunnel, connection) = (&self.edition.name, self.entry.number());
         match why {
-            NotOpened::Failed(error) => {
-                let reason = error.reason();
-                tracing::warn!(%tunnel, connection, code = &*reason.code, hint = reason.hint, "{}", reason.what);
+            NotOpened::Failed(Reason { code, what, hint }) => {
+                tracing::warn!(%tunnel, connection, code = &*code, hint, "{what}");
             }
             NotOpened::LocalGone => {
                 tracing::debug!(%tunnel, connection, "the local program was gone before a session was there");
@@ -156,7 +175,7 @@ impl Connection {
     }
 
     fn log(&self, outcome: &Outcome, counts: &Counts) {
-        let (tunnel, connection) = (&self.tunnel.name, self.number);
+        let (tunnel, connection) = (&self.edition.name, self.entry.number());
         let (up, down) = (counts.up.load(Ordering::Relaxed), counts.down.load(Ordering::Relaxed));
         match outcome {
             Outcome::RemoteEnd { clean: true } => {
@@ -179,7 +198,13 @@ impl Connection {
     }
 
     /// Tells both sides at once how it ended; what is written down counts every byte that was delivered.
-    async fn end(&self, mut relay: Relay, mut remote: Stream, outcome: &Outcome, counts: &Counts) {
+    async fn end(
+        &self,
+        mut relay: Relay,
+        mut remote: Box<dyn ByteStream>,
+        outcome: &Outcome,
+        counts: &Counts,
+    ) {
         let goodbye = async {
             match outcome {
                 // There is nobody to say goodbye to.
@@ -204,4 +229,10 @@ impl Connection {
         };
         tokio::join!(goodbye, local);
     }
+}
+
+/// What is said of a path on which session after session never came to life.
+fn stillborn(broken: &Break) -> Failure {
+    let reason = Reason { code: broken.code.into(), what: broken.to_string(), hint: None };
+    Failure { scope: Scope::Target, disposition: Disposition::Retry, reason }
 }

@@ -1,6 +1,6 @@
 //! The way through one bastion, shared by all tunnels that use it: read from ARM once, opened many times.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -8,10 +8,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use super::{Reason, Surroundings};
+use super::{Surroundings, Dialer};
 use crate::azure::{ArmError, BastionHost, Refusal};
-use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream, OpenOptions, Remains};
-use crate::model::{Bastion, Blocked, Disposition, Endpoint, Port};
+use crate::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
+use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream};
+use crate::model::{
+    Bastion, Blocked, Disposition, Endpoint, Failure, Limits, Port, Reason, ResourceId, Scope, chain,
+};
 use crate::net::HttpError;
 
 /// How old an answer of ARM must be before a refusal that follows from it is looked into again.
@@ -20,12 +23,20 @@ const REREAD: Duration = Duration::from_secs(50);
 /// One bastion, and its gateway once ARM has named it.
 #[derive(Debug)]
 pub(super) struct Link {
-    bastion: Bastion,
+    bastion: ResourceId,
     surroundings: Surroundings,
     /// Held while ARM is asked, so that it is asked once however many wait.
     resolved: Mutex<Option<Arc<Resolved>>>,
+    books: std::sync::Mutex<Books>,
+}
+
+/// What is known without waiting for anybody.
+#[derive(Debug)]
+struct Books {
     /// Every gateway that ever had a session of ours.
-    gateways: std::sync::Mutex<Vec<Arc<Gateway>>>,
+    gateways: Vec<Arc<Gateway>>,
+    limits: Limits,
+    sku: Option<String>,
 }
 
 #[derive(Debug)]
@@ -33,6 +44,12 @@ struct Resolved {
     host: BastionHost,
     gateway: Arc<Gateway>,
     read: Instant,
+}
+
+impl Dialer for Surroundings {
+    fn carrier(&self, bastion: &Bastion) -> Arc<dyn Carrier> {
+        Arc::new(Link::new(bastion, self.clone()))
+    }
 }
 
 /// Why there is no way through a bastion.
@@ -53,18 +70,79 @@ pub enum RouteError {
     /// The gateway did not let us through.
     #[error(transparent)]
     Gateway(GatewayError),
-    /// It took longer than a connection may.
-    #[error("no session within {} s", .0.as_secs())]
-    Slow(Duration),
+}
+
+impl Carrier for Link {
+    fn resolve(&self) -> Carrying<'_, Result<(), Failure>> {
+        Box::pin(async {
+            let resolved = self.read(Some(Duration::ZERO)).await;
+            resolved.map(drop).map_err(|error| error.failure())
+        })
+    }
+
+    fn probe<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        port: Port,
+        options: &'a OpenOptions,
+    ) -> Carrying<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let shown = async {
+                let (resolved, destination) = self.destination(endpoint, port).await?;
+                let proven = resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await;
+                self.look_again(proven).await
+            };
+            shown.await.map_err(|error: RouteError| error.failure())
+        })
+    }
+
+    fn open<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        port: Port,
+        options: &'a OpenOptions,
+    ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>> {
+        Box::pin(async move {
+            let stream = self.stream(endpoint, port, options).await.map_err(|error| error.failure())?;
+            Ok(Box::new(stream) as Box<dyn ByteStream>)
+        })
+    }
+
+    fn set_limits(&self, limits: Limits) {
+        let mut books = self.books();
+        if books.limits != limits {
+            books.limits = limits;
+            for gateway in &books.gateways {
+                gateway.set_limits(limits);
+            }
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let books = self.books();
+        let sessions = books.gateways.iter().map(|gateway| gateway.counts()).sum();
+        Usage { sku: books.sku.clone(), sessions }
+    }
+
+    fn settle(&self, deadline: Instant) -> Carrying<'_, Remains> {
+        let gateways = self.books().gateways.clone();
+        Box::pin(async move {
+            let mut left = Remains::default();
+            for gateway in gateways {
+                left += gateway.settle(deadline).await;
+            }
+            left
+        })
+    }
 }
 
 impl Link {
-    pub(super) fn new(bastion: Bastion, surroundings: Surroundings) -> Self {
-        Self { bastion, surroundings, resolved: Mutex::new(None), gateways: std::sync::Mutex::default() }
+    fn new(bastion: &Bastion, surroundings: Surroundings) -> Self {
+        let books = Books { gateways: Vec::new(), limits: bastion.limits, sku: None };
+        Self { bastion: bastion.id.clone(), surroundings, resolved: Mutex::new(None), books: books.into() }
     }
 
-    /// Opens a stream of its own to a port behind the bastion.
-    pub(super) async fn open(
+    async fn stream(
         &self,
         endpoint: &Endpoint,
         port: Port,
@@ -75,38 +153,17 @@ impl Link {
         self.look_again(opened).await
     }
 
-    /// Proves that a session would be granted.
-    pub(super) async fn probe(
-        &self,
-        endpoint: &Endpoint,
-        port: Port,
-        options: &OpenOptions,
-    ) -> Result<(), RouteError> {
-        let (resolved, destination) = self.destination(endpoint, port).await?;
-        let proven = resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await;
-        self.look_again(proven).await
-    }
-
-    /// Waits until every session is deleted, at most until the deadline. Says what is left behind.
-    pub(super) async fn settle(&self, deadline: Instant) -> Remains {
-        let mut left = Remains::default();
-        for gateway in self.gateways() {
-            left += gateway.settle(deadline).await;
-        }
-        left
-    }
-
     async fn destination(
         &self,
         endpoint: &Endpoint,
         port: Port,
     ) -> Result<(Arc<Resolved>, Destination), RouteError> {
-        let mut resolved = self.resolve(None).await?;
+        let mut resolved = self.read(None).await?;
         if resolved.host.admits(endpoint).is_err() {
-            resolved = self.resolve(Some(REREAD)).await?;
+            resolved = self.read(Some(REREAD)).await?;
         }
         resolved.host.admits(endpoint).map_err(RouteError::Refused)?;
-        let destination = Destination { bastion: self.bastion.id.clone(), endpoint: endpoint.clone(), port };
+        let destination = Destination { bastion: self.bastion.clone(), endpoint: endpoint.clone(), port };
         Ok((resolved, destination))
     }
 
@@ -114,13 +171,13 @@ impl Link {
     async fn look_again<T>(&self, result: Result<T, GatewayError>) -> Result<T, RouteError> {
         if let Err(GatewayError::Exchange { .. } | GatewayError::Dial { .. }) = &result {
             // What ARM says now is for the next try; this one has failed either way.
-            drop(self.resolve(Some(REREAD)).await);
+            drop(self.read(Some(REREAD)).await);
         }
         result.map_err(RouteError::Gateway)
     }
 
     /// What ARM says of the bastion: its last answer, or a new one when that is as old as `stale`.
-    async fn resolve(&self, stale: Option<Duration>) -> Result<Arc<Resolved>, RouteError> {
+    async fn read(&self, stale: Option<Duration>) -> Result<Arc<Resolved>, RouteError> {
         let mut slot = self.resolved.lock().await;
         if let Some(resolved) = &*slot
             && stale.is_none_or(|stale| resolved.read.elapsed() < stale)
@@ -133,18 +190,19 @@ impl Link {
             _ => self.gateway(&host)?,
         };
         let resolved = Arc::new(Resolved { host, gateway, read: Instant::now() });
+        self.books().sku = Some(resolved.host.sku.clone());
         *slot = Some(Arc::clone(&resolved));
         Ok(resolved)
     }
 
     /// Asks ARM, with one more try under a fresh token when the first is not believed.
     async fn ask(&self) -> Result<BastionHost, RouteError> {
-        let Surroundings { arm, tokens, .. } = &self.surroundings;
+        let Surroundings { arm, tokens, network: _ } = &self.surroundings;
         let token = tokens.token(false).await.map_err(RouteError::Token)?;
-        match arm.bastion(&self.bastion.id, &token).await {
+        match arm.bastion(&self.bastion, &token).await {
             Err(ArmError::Refused { status: 401, .. }) => {
                 let token = tokens.token(true).await.map_err(RouteError::Token)?;
-                arm.bastion(&self.bastion.id, &token).await.map_err(RouteError::Arm)
+                arm.bastion(&self.bastion, &token).await.map_err(RouteError::Arm)
             }
             answer => answer.map_err(RouteError::Arm),
         }
@@ -152,15 +210,16 @@ impl Link {
 
     fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {
         let network = self.surroundings.network.clone();
+        let mut books = self.books();
         let gateway =
-            Gateway::new(host.gateway.clone(), network, self.bastion.limits).map_err(RouteError::Client)?;
+            Gateway::new(host.gateway.clone(), network, books.limits).map_err(RouteError::Client)?;
         let gateway = Arc::new(gateway);
-        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gateway));
+        books.gateways.push(Arc::clone(&gateway));
         Ok(gateway)
     }
 
-    fn gateways(&self) -> Vec<Arc<Gateway>> {
-        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,46 +232,28 @@ impl RouteError {
             Self::Refused(_) => Disposition::Blocked(Blocked::Unfit),
             Self::Client(_) => Disposition::Blocked(Blocked::Answer),
             Self::Gateway(error) => error.disposition(),
-            Self::Slow(_) => Disposition::Retry,
         }
     }
 
-    /// Whether it concerns every target behind the bastion, not only the one that was asked for.
-    pub fn concerns_bastion(&self) -> bool {
-        match self {
+    fn scope(&self) -> Scope {
+        let whole = match self {
             Self::Token(_) | Self::Arm(_) | Self::Client(_) => true,
             // The other refusals are about a switch for all; this one only about targets by address.
             Self::Refused(refusal) => !matches!(refusal, Refusal::IpConnect { .. }),
             Self::Gateway(error) => error.concerns_bastion(),
-            Self::Slow(_) => false,
-        }
+        };
+        if whole { Scope::Bastion } else { Scope::Target }
     }
 
-    /// Code, words and hint.
-    pub(super) fn reason(&self) -> Reason {
+    fn failure(&self) -> Failure {
         let (code, hint) = match self {
             Self::Token(_) => ("sign-in", None),
             Self::Arm(error) => (error.code(), error.hint()),
             Self::Refused(refusal) => (refusal.code(), refusal.hint()),
             Self::Client(_) => ("network", None),
             Self::Gateway(error) => (error.code(), error.hint().map(str::to_owned)),
-            Self::Slow(_) => {
-                ("gateway-slow", Some("`connect_timeout` says how long a connection may wait".to_owned()))
-            }
         };
-        Reason::of(self, code, hint)
-    }
-
-    /// How long to wait at least, when the other side said so.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self.disposition() {
-            Disposition::RetryAfter(after) => Some(after),
-            Disposition::Retry | Disposition::Blocked(_) => None,
-        }
-    }
-
-    /// Whether only an edit or a person can mend it.
-    pub(super) fn is_blocked(&self) -> bool {
-        matches!(self.disposition(), Disposition::Blocked(_))
+        let reason = Reason { code: code.into(), what: chain(self), hint };
+        Failure { scope: self.scope(), disposition: self.disposition(), reason }
     }
 }

@@ -1,22 +1,25 @@
-//! A tunnel's local addresses, bound as one.
+//! Local addresses: bound as one, accepted on one by one, handed over to another tunnel without being let go.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use super::Reason;
-use crate::model::Listen;
+use super::connection;
+use super::edition::Edition;
+use crate::model::{Reason, chain};
+use crate::sys::socket;
 
 /// How often a free port is asked for that is free on both loopback addresses.
 const TRIES: usize = 16;
-
-/// The set of addresses that a tunnel owns.
-#[derive(Debug)]
-pub(super) struct Listeners {
-    first: TcpListener,
-    second: Option<TcpListener>,
-}
+/// Between two tries to accept, when the system has no room for more.
+const NO_ROOM: Duration = Duration::from_millis(200);
 
 /// Why a tunnel does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -27,73 +30,107 @@ pub struct ListenError {
     source: io::Error,
 }
 
-impl Listeners {
-    /// Binds all of them, or none. What is taken on one is taken.
-    pub(super) async fn bind(listen: Listen) -> Result<Self, ListenError> {
-        match listen {
-            Listen::Address(ip, port) => {
-                Ok(Self { first: bind(SocketAddr::new(ip, port)).await?, second: None })
-            }
-            Listen::Localhost(0) => {
-                let mut last = None;
-                for _ in 0..TRIES {
-                    match Self::localhost(0).await {
-                        Err(error) if error.is_taken() => last = Some(error),
-                        bound => return bound,
-                    }
-                }
-                Err(last.unwrap_or_else(|| ListenError {
-                    address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-                    source: io::ErrorKind::AddrInUse.into(),
-                }))
-            }
-            Listen::Localhost(port) => Self::localhost(port).await,
-        }
-    }
+/// One address that is bound, and whose it is.
+#[derive(Debug)]
+pub(super) struct Listener {
+    owner: watch::Sender<Arc<Edition>>,
+    stop: CancellationToken,
+    closed: oneshot::Receiver<()>,
+}
 
-    async fn localhost(port: u16) -> Result<Self, ListenError> {
-        let first = bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).await?;
-        let port = first.local_addr().map_or(port, |address| address.port());
-        let second = match bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)).await {
-            Ok(second) => Some(second),
-            Err(error) if error.is_taken() => return Err(error),
-            // A machine without IPv6 on its loopback says so in several ways.
-            Err(_) => None,
-        };
-        Ok(Self { first, second })
-    }
-
-    /// The addresses, with the ports that were chosen.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        [Some(&self.first), self.second.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter_map(|l| l.local_addr().ok())
-            .collect()
-    }
-
-    /// The next connection on any of them. Cancel-safe.
-    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let second = async {
-            match &self.second {
-                Some(second) => second.accept().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            accepted = self.first.accept() => accepted,
-            accepted = second => accepted,
+/// Binds addresses, all or none. Port 0 stands for one free port, the same on all of them.
+pub(super) async fn bind(addresses: &[SocketAddr]) -> Result<BTreeMap<SocketAddr, TcpListener>, ListenError> {
+    let any_port = addresses.iter().any(|address| address.port() == 0);
+    let mut tries = if any_port { TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match bind_once(addresses).await {
+            // Free on the one, and taken on the other.
+            Err(error) if error.is_taken() && tries > 0 => {}
+            bound => return bound,
         }
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+async fn bind_once(addresses: &[SocketAddr]) -> Result<BTreeMap<SocketAddr, TcpListener>, ListenError> {
+    let mut bound = BTreeMap::new();
+    let mut chosen = 0;
+    for address in addresses {
+        let port = if address.port() == 0 { chosen } else { address.port() };
+        let address = SocketAddr::new(address.ip(), port);
+        let failed = |source| ListenError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let real = listener.local_addr().map_err(failed)?;
+        chosen = real.port();
+        bound.insert(real, listener);
+    }
+    Ok(bound)
+}
+
+/// Whether this machine has ::1.
+pub(super) async fn has_ipv6_loopback() -> bool {
+    TcpListener::bind(("::1", 0)).await.is_ok()
+}
+
+impl Listener {
+    /// Accepts on an address for its owner, from now on.
+    pub(super) fn start(listener: TcpListener, owner: Arc<Edition>, tasks: &mut JoinSet<()>) -> Self {
+        let (owner, _) = watch::channel(owner);
+        let (stop, (closing, closed)) = (CancellationToken::new(), oneshot::channel());
+        let owned = owner.subscribe();
+        let until = stop.clone();
+        tasks.spawn(async move {
+            until.run_until_cancelled(accept(&listener, &owned)).await;
+            drop(listener);
+            // Whoever waits for it may have gone.
+            let _unheard = closing.send(());
+        });
+        Self { owner, stop, closed }
+    }
+
+    /// Its connections are another's from now on: another tunnel's, or those of the same one as it is now.
+    pub(super) fn hand_over(&self, owner: Arc<Edition>) {
+        self.owner.send_replace(owner);
+    }
+
+    /// Lets the address go. When this returns, it is free.
+    pub(super) async fn release(self) {
+        self.stop.cancel();
+        // An error means that it is gone already.
+        let _closed = self.closed.await;
+    }
+}
+
+/// Accepts connections for ever. It never waits for the network.
+async fn accept(listener: &TcpListener, owner: &watch::Receiver<Arc<Edition>>) {
+    let mut starved = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                starved = false;
+                match socket::prepare_accepted(&stream) {
+                    Ok(()) => connection::start(stream, owner.clone()),
+                    Err(error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
+                }
+            }
+            // It passes when connections end; there is no event for that.
+            Err(error) => {
+                if !std::mem::replace(&mut starved, true) {
+                    let tunnel = owner.borrow().name.clone();
+                    tracing::warn!(
+                        %tunnel, %error,
+                        "connections cannot be accepted and wait; too many files are open (`ulimit -n`)"
+                    );
+                }
+                tokio::time::sleep(NO_ROOM).await;
+            }
+        }
+    }
 }
 
 impl ListenError {
     /// Whether another program has the address.
-    pub(super) fn is_taken(&self) -> bool {
+    fn is_taken(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrInUse
     }
 
@@ -120,7 +157,10 @@ impl ListenError {
             io::ErrorKind::AddrNotAvailable => {
                 ("address-unknown", "this machine does not have this address", "use `localhost` or 127.0.0.1")
             }
-            _ => return Reason::of(self, "listen", Some("choose another local address or port".to_owned())),
+            _ => {
+                let hint = Some("choose another local address or port".to_owned());
+                return Reason { code: "listen".into(), what: chain(self), hint };
+            }
         };
         Reason { code: code.into(), what: format!("{self}: {what}"), hint: Some(hint.to_owned()) }
     }

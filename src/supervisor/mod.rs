@@ -1,39 +1,72 @@
-//! Keeps the declared tunnels up: one task a tunnel, one link a bastion, and the end of all of them.
+//! Keeps what is declared running: one loop with a closed list of things that can wake it, one task a route, one a
+//! connection, and the end of all of them.
 //!
-//! Here Azure's control plane and the gateway's data plane meet. It prints nothing: what happens is an [`Event`].
+//! The loop reads what is declared, has the difference to what runs planned, and carries it out; a mistake in the
+//! declaration changes nothing. What happens afterwards to a tunnel is its route's business: the loop only tells of it.
+//! It prints nothing and reads no file: its [`Source`] does. What holds is on a board that everybody can read.
+//!
+//! ```text
+//! files ─▶ watch ─▶ ┌──────┐ plan  ┌──────┐ binds, hands over ┌───────────┐ accepts ┌────────────┐
+//! commands ───────▶ │ loop │──────▶│ live │──────────────────▶│ listeners │────────▶│ connection │
+//!                   └──────┘       └──────┘                   └───────────┘         └─────┬──────┘
+//!                      ▲ states       │ paths                                             │ opens, waits
+//!                      │              ▼                                                   ▼
+//!                      └────────── route (its lifecycle) ◀──────────────────────────── carrier
+//! ```
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::azure::Arm;
-use crate::gateway::{AccessTokens, Remains};
-use crate::model::{Desired, Name, chain};
+use crate::carrier::{Carrier, Remains};
+use crate::gateway::AccessTokens;
+use crate::model::{Bastion, Name, Reason};
 use crate::net::Network;
+use crate::plan::Path;
+use crate::watch::{self, Watch};
 
+mod asked;
+mod bell;
+mod board;
 mod connection;
+mod declared;
+mod edition;
+mod ending;
+mod handle;
 mod link;
 mod listen;
-mod tunnel;
+mod live;
+mod opening;
+mod pass;
+mod paths;
+mod route;
+mod routes;
 
-pub use crate::model::Reason;
-use link::Link;
+pub use board::Declaration;
+pub use declared::{Declared, Rejected, Setting, Source};
+pub use handle::{Applied, Handle, Refusal};
 pub use link::RouteError;
 pub use listen::ListenError;
-use tunnel::Tunnel;
 
-/// How long sessions may take to be deleted at the end.
-const DELETION: Duration = Duration::from_secs(10);
-/// How long connections may take to tell both sides that they end.
-const GOODBYE: Duration = Duration::from_secs(3);
+use asked::{Job, Read};
+use board::Board;
+use declared::Wanted;
+use handle::Command;
+use live::Live;
 
-/// What a supervisor needs of the world.
+/// How many requests may wait for the loop.
+const COMMANDS: usize = 64;
+/// How often it is looked whether the machine slept: no system tells of that everywhere.
+const TICK: Duration = Duration::from_secs(5);
+/// By how much the clocks may differ over a tick before that is taken for a sleep or a jump.
+const JUMP: Duration = Duration::from_secs(3);
+
+/// What the ways to Azure are made of.
 #[derive(Clone)]
 pub struct Surroundings {
     /// The control plane.
@@ -50,126 +83,201 @@ impl std::fmt::Debug for Surroundings {
     }
 }
 
-/// What a tunnel has come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// The tunnel.
-    pub tunnel: Name,
-    /// Its new state.
-    pub state: State,
+/// Makes the ways to bastions.
+pub trait Dialer: Send + Sync + 'static {
+    /// The way to one, which is not tried yet.
+    fn carrier(&self, bastion: &Bastion) -> Arc<dyn Carrier>;
 }
 
-/// A tunnel's state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Its path failed, and is tried again.
-    Connecting {
-        /// How many tries have failed.
-        attempt: u32,
-        /// When the next one comes.
-        next_retry: Duration,
-        /// What happened.
-        reason: Reason,
-    },
-    /// It listens, its bastion is known, and a session was granted.
-    Ready {
-        /// The addresses it owns.
-        addresses: Vec<SocketAddr>,
-    },
-    /// Only an edit or a person can mend it; it is looked at again from time to time all the same.
-    Blocked {
-        /// When that is.
-        next_retry: Duration,
-        /// What is in the way.
-        reason: Reason,
-    },
+/// What a supervisor needs of the world.
+pub struct Parts {
+    /// What is declared.
+    pub source: Arc<dyn Source>,
+    /// The ways to bastions.
+    pub dialer: Arc<dyn Dialer>,
+    /// Whether changes of the declaration are noticed, and how.
+    pub watch: Option<watch::Mode>,
+    /// What time people say it is.
+    pub clock: fn() -> SystemTime,
 }
 
-/// The running tunnels.
-#[derive(Debug)]
+/// The running tunnels, as soon as [`run`](Self::run) is awaited.
 pub struct Supervisor {
-    tunnels: JoinSet<()>,
-    links: BTreeMap<Name, Arc<Link>>,
-    stop: Stop,
-    live: Arc<tunnel::Live>,
+    source: Arc<dyn Source>,
+    clock: fn() -> SystemTime,
+    commands: mpsc::Receiver<Command>,
+    board: Arc<Board>,
+    live: Live,
+    watch: Option<Watch>,
+    /// What is to run of what is declared.
+    wanted: Wanted,
+    setting: Setting,
+    declared: Option<Declared>,
+    /// What is wanted, declared, and not allowed.
+    withheld: BTreeMap<Name, Reason>,
+    generation: u64,
+    /// What waits for the declaration to be read.
+    jobs: VecDeque<Job>,
+    /// The reading that is under way, at most one.
+    reading: JoinSet<Read>,
+    /// Who waits for proofs.
+    proofs: JoinSet<()>,
+    /// When what still goes on is ended.
+    stopping: Option<Instant>,
 }
 
-/// The two stages of stopping.
-#[derive(Clone, Debug, Default)]
-struct Stop {
-    /// Nothing new is accepted.
-    accepting: CancellationToken,
-    /// Connections are ended.
-    connections: CancellationToken,
+/// Everything that can wake the loop.
+enum Event {
+    /// Somebody asks for something.
+    Asked(Command),
+    /// The declaration may have changed.
+    Files,
+    /// The declaration was read; an error: that ended by a mistake of ours.
+    Read(Result<Box<Read>, JoinError>),
+    /// The states of paths have changed.
+    Paths(BTreeSet<Path>),
+    /// The last connections of cohorts have ended.
+    Emptied(BTreeSet<u64>),
+    /// A route's task ended by a mistake of ours.
+    Ended(JoinError),
+    /// Somebody who waited for proofs was answered.
+    Proven,
+    /// Something is due: an address to be bound, connections to be ended.
+    Due,
+    /// The machine slept, or its clock was changed.
+    Woke,
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervisor").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("watch", &self.watch).finish_non_exhaustive()
+    }
 }
 
 impl Supervisor {
-    /// Starts every tunnel. Events are to be read, or the tunnels wait.
-    pub fn start(desired: &Desired, surroundings: &Surroundings, events: &mpsc::Sender<Event>) -> Self {
-        let links: BTreeMap<_, _> = desired
-            .bastions
-            .iter()
-            .map(|(name, bastion)| (name.clone(), Arc::new(Link::new(bastion.clone(), surroundings.clone()))))
-            .collect();
-        let (stop, live) = (Stop::default(), Arc::new(tunnel::Live::default()));
-        let mut tunnels = JoinSet::new();
-        for (name, declared) in &desired.tunnels {
-            // The configuration has checked that every name it uses is declared.
-            let Some(target) = desired.targets.get(&declared.target) else { continue };
-            let Some(link) = links.get(&target.bastion) else { continue };
-            let tunnel = Tunnel {
-                name: name.clone(),
-                declared: declared.clone(),
-                endpoint: target.endpoint.clone(),
-                link: Arc::clone(link),
-                events: events.clone(),
-                stop: stop.clone(),
-                live: Arc::clone(&live),
-            };
-            tunnels.spawn(tunnel.keep());
-        }
-        Self { tunnels, links, stop, live }
+    /// A supervisor of nothing yet: it is asked for tunnels through its handle. Must be made inside a runtime.
+    ///
+    /// # Errors
+    /// When the declaration cannot be watched.
+    pub async fn new(parts: Parts) -> std::io::Result<(Self, Handle)> {
+        let Parts { source, dialer, watch, clock } = parts;
+        let watch = watch.map(|mode| Watch::start(&source.paths(), mode)).transpose()?;
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let board = Arc::new(Board::new());
+        let handle = Handle { board: Arc::clone(&board), commands: sender };
+        let live = Live::new(dialer, listen::has_ipv6_loopback().await);
+        let supervisor = Self {
+            source,
+            clock,
+            commands,
+            board,
+            live,
+            watch,
+            wanted: Wanted::default(),
+            setting: Setting::default(),
+            declared: None,
+            withheld: BTreeMap::new(),
+            generation: 0,
+            jobs: VecDeque::new(),
+            reading: JoinSet::new(),
+            proofs: JoinSet::new(),
+            stopping: None,
+        };
+        Ok((supervisor, handle))
     }
 
-    /// Stops accepting. Connections go on until [`finish`](Self::finish).
-    pub fn stop_accepting(&self) {
-        self.stop.accepting.cancel();
+    /// Runs until it is told to stop; then every session is deleted in bounded time. Says what is left behind in Azure.
+    pub async fn run(mut self) -> Remains {
+        let mut clocks = Clocks::new(self.clock);
+        while !self.is_over() {
+            match self.next(&mut clocks).await {
+                Event::Asked(command) => self.asked(command).await,
+                Event::Files => self.jobs.push_back(Job::Files),
+                Event::Read(Ok(read)) => self.was_read(*read).await,
+                Event::Read(Err(error)) => {
+                    tracing::error!(%error, "reading the declaration ended by a mistake of ours; please report it");
+                }
+                Event::Proven => {}
+                Event::Paths(paths) => {
+                    let users = paths.iter().flat_map(|path| self.live.routes.users(path));
+                    let users: BTreeSet<Name> = users.collect();
+                    self.show(users.iter());
+                }
+                Event::Emptied(cohorts) => self.emptied(&cohorts),
+                Event::Ended(error) => self.live.routes.restart(&error),
+                Event::Due => self.due().await,
+                Event::Woke => {
+                    tracing::info!("the machine slept or its clock was changed: what waits is tried now");
+                    self.live.routes.tell_all(|| route::Message::Wake).await;
+                    self.reconcile("wake").await;
+                }
+            }
+            self.read_next();
+        }
+        self.finish().await
     }
 
-    /// Live connections by tunnel.
-    pub fn connections(&self) -> BTreeMap<Name, usize> {
-        self.live.by_tunnel()
-    }
-
-    /// Waits until no connection is left, however long that takes.
-    pub async fn idle(&self) {
-        self.live.none().await;
-    }
-
-    /// Ends what is left, and deletes every session in bounded time. Says what is left behind in Azure.
-    pub async fn finish(mut self) -> Remains {
-        self.stop.accepting.cancel();
-        self.stop.connections.cancel();
-        let deadline = Instant::now() + DELETION;
-        let ended = async { while self.tunnels.join_next().await.is_some() {} };
-        if tokio::time::timeout(GOODBYE, ended).await.is_err() {
-            // Whoever is still talking to a gateway that does not listen is cut off; its session is deleted all the same.
-            self.tunnels.abort_all();
+    async fn next(&mut self, clocks: &mut Clocks) -> Event {
+        let due = self.next_due();
+        let due = async {
+            match due {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let files = async {
+            match &mut self.watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (news, empty) = (Arc::clone(&self.live.routes.news), Arc::clone(&self.live.empty));
+        tokio::select! {
+            Some(command) = self.commands.recv() => Event::Asked(command),
+            Some(read) = self.reading.join_next() => Event::Read(read.map(Box::new)),
+            paths = news.heard() => Event::Paths(paths),
+            cohorts = empty.heard() => Event::Emptied(cohorts),
+            error = self.live.routes.ended() => Event::Ended(error),
+            Some(_answered) = self.proofs.join_next() => Event::Proven,
+            () = due => Event::Due,
+            () = files => Event::Files,
+            () = clocks.jump() => Event::Woke,
         }
-        let mut settling = JoinSet::new();
-        for link in self.links.into_values() {
-            settling.spawn(async move { link.settle(deadline).await });
-        }
-        let mut left = Remains::default();
-        while let Some(settled) = settling.join_next().await {
-            left += settled.unwrap_or_default();
-        }
-        left
     }
 }
 
-impl Reason {
-    fn of(error: &(dyn std::error::Error + 'static), code: &'static str, hint: Option<String>) -> Self {
-        Self { code: code.into(), what: chain(error), hint }
+/// Two clocks that should agree: one stands still while the machine sleeps, the other is what people set.
+struct Clocks {
+    wall: fn() -> SystemTime,
+    tick: tokio::time::Interval,
+    last: (Instant, SystemTime),
+}
+
+impl Clocks {
+    fn new(wall: fn() -> SystemTime) -> Self {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { wall, tick, last: (Instant::now(), wall()) }
+    }
+
+    /// Waits until they disagree. Cancel-safe.
+    async fn jump(&mut self) {
+        loop {
+            self.tick.tick().await;
+            let (now, wall) = (Instant::now(), (self.wall)());
+            let (before, wall_before) = std::mem::replace(&mut self.last, (now, wall));
+            let (passed, late) = (now - before, (now - before).saturating_sub(TICK));
+            let ahead = wall.duration_since(wall_before).unwrap_or_default().saturating_sub(passed);
+            let behind = wall_before.duration_since(wall).unwrap_or_default();
+            if ahead > JUMP || behind > JUMP || late > JUMP {
+                return;
+            }
+        }
     }
 }

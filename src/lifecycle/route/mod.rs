@@ -105,6 +105,11 @@ impl<K: Ord + Clone> Route<K> {
         changed
     }
 
+    /// Whether a probe of a path is in flight.
+    pub fn is_probing(&self, path: &K) -> bool {
+        self.paths.get(path).is_some_and(|record| record.probing)
+    }
+
     /// When [`Input::Timer`] is wanted next.
     pub fn timer(&self) -> Option<Instant> {
         if self.paths.is_empty() {

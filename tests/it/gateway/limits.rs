@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bastion::emulator::EntryKind;
-use bastion::gateway::{Gateway, OpenOptions};
+use bastion::carrier::OpenOptions;
+use bastion::gateway::Gateway;
 use bastion::model::{BastionTraits, FaultAction as A, FaultPhase, Limits, Wait};
 use tokio::sync::watch;
 use tokio::time::timeout;

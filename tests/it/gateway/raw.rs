@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bastion::gateway::{Gateway, OpenOptions};
+use bastion::carrier::OpenOptions;
+use bastion::gateway::Gateway;
 use bastion::model::{GatewayHost, Limits, PortRule};
 use bastion::net::{Network, Trust};
 use bastion::relay::{Counts, Relay};

@@ -1,0 +1,217 @@
+//! What holds, where everybody can read it without waiting for the loop, and what changes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::{broadcast, watch};
+
+use super::edition::Tally;
+use crate::carrier::Carrier;
+use crate::lifecycle::TunnelState;
+use crate::model::{BastionStatus, Name, State, Status, TunnelEvent, TunnelStatus, env};
+use crate::plan::Line;
+
+/// How many events may wait for a reader that is slow; beyond it loses some, and is told so.
+const EVENTS: usize = 1024;
+
+/// What holds.
+pub(super) struct Board {
+    book: Mutex<Book>,
+    events: broadcast::Sender<TunnelEvent>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Book {
+    declaration: Declaration,
+    rows: BTreeMap<Name, Row>,
+    bastions: Vec<Usage>,
+}
+
+/// What was last made of the declaration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declaration {
+    /// The edition of the declared set. It grows by one with every accepted change.
+    pub generation: u64,
+    /// What this edition changed.
+    pub lines: Vec<Line>,
+    /// When the files say something that was not accepted: the mistakes, as `check` shows them.
+    pub rejected: Option<String>,
+}
+
+/// One tunnel, as the loop knows it.
+#[derive(Clone)]
+pub(super) struct Row {
+    pub(super) state: TunnelState,
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) target: String,
+    pub(super) route: String,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) tally: Arc<Tally>,
+    /// Since when it is in its state.
+    pub(super) since: SystemTime,
+}
+
+/// One bastion that is in use.
+#[derive(Clone)]
+pub(super) struct Usage {
+    pub(super) name: Name,
+    pub(super) carrier: Arc<dyn Carrier>,
+    pub(super) max_sessions: usize,
+}
+
+impl Board {
+    pub(super) fn new() -> Self {
+        Self {
+            book: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn events(&self) -> broadcast::Receiver<TunnelEvent> {
+        self.events.subscribe()
+    }
+
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Everything as it is at this moment.
+    pub(super) fn status(&self, now: Instant) -> Status {
+        let book = self.book();
+        Status {
+            generation: book.declaration.generation,
+            rejected: book.declaration.rejected.clone(),
+            tunnels: book.rows.iter().map(|(name, row)| row.status(name, now)).collect(),
+            bastions: book.bastions.iter().map(Usage::status).collect(),
+        }
+    }
+
+    /// What was last made of the declaration.
+    pub(super) fn declaration(&self) -> Declaration {
+        self.book().declaration.clone()
+    }
+
+    /// What was made of the declaration.
+    pub(super) fn declared(&self, declaration: Declaration) {
+        let mut book = self.book();
+        if book.declaration != declaration {
+            book.declaration = declaration;
+            drop(book);
+            self.tell();
+        }
+    }
+
+    /// What of the files was not accepted.
+    pub(super) fn rejected(&self, report: String) {
+        self.declared(Declaration { rejected: Some(report), ..self.declaration() });
+    }
+
+    /// The bastions that are in use.
+    pub(super) fn bastions(&self, bastions: Vec<Usage>) {
+        self.book().bastions = bastions;
+        self.tell();
+    }
+
+    /// A tunnel is like this now. `since` counts when its state is another one than before.
+    pub(super) fn put(&self, name: &Name, mut row: Row, now: Instant) {
+        let time = row.since;
+        let mut book = self.book();
+        if let Some(before) = book.rows.get(name) {
+            if before.state.state == row.state.state {
+                row.since = before.since;
+            }
+            if row.tells_nothing_new(before) {
+                book.rows.insert(name.clone(), row);
+                return;
+            }
+        }
+        self.event(time, row.status(name, now));
+        book.rows.insert(name.clone(), row);
+        drop(book);
+        self.tell();
+    }
+
+    /// A tunnel is gone.
+    pub(super) fn remove(&self, name: &Name, now: Instant, time: SystemTime) {
+        let mut book = self.book();
+        let Some(mut row) = book.rows.remove(name) else { return };
+        row.state = TunnelState { state: State::Stopped, reason: None, attempt: 0, next_retry: None, verified: false };
+        (row.listen, row.since) = (Vec::new(), time);
+        self.event(time, row.status(name, now));
+        drop(book);
+        self.tell();
+    }
+
+    /// Every tunnel that is on the board.
+    pub(super) fn names(&self) -> Vec<Name> {
+        self.book().rows.keys().cloned().collect()
+    }
+
+    fn event(&self, time: SystemTime, tunnel: TunnelStatus) {
+        // Perhaps nobody listens.
+        let _listeners = self.events.send(TunnelEvent { time, tunnel });
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|edition| *edition += 1);
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Row {
+    fn tells_nothing_new(&self, before: &Self) -> bool {
+        let (new, old) = (&self.state, &before.state);
+        let state = (new.state, &new.reason, new.attempt, new.verified)
+            == (old.state, &old.reason, old.attempt, old.verified);
+        // A wait that begins is news with its attempt; that it is over, and something is under way, is not.
+        state
+            && (&self.listen, &self.target, &self.route, &self.env)
+                == (&before.listen, &before.target, &before.route, &before.env)
+    }
+
+    fn status(&self, name: &Name, now: Instant) -> TunnelStatus {
+        let sums = self.tally.sums();
+        let TunnelState { state, reason, attempt, next_retry, verified } = self.state.clone();
+        let first = self.listen.first();
+        let filled = |address: &SocketAddr| {
+            let fill = |(name, template): (&String, &String)| (name.clone(), env::fill(template, *address));
+            self.env.iter().map(fill).collect()
+        };
+        TunnelStatus {
+            name: name.clone(),
+            state,
+            reason,
+            attempt,
+            next_retry: next_retry.map(|at| at.saturating_duration_since(now)),
+            listen: self.listen.clone(),
+            target: self.target.clone(),
+            route: self.route.clone(),
+            verified,
+            connections: sums.connections,
+            waiting: sums.waiting,
+            bytes_in: sums.bytes_in,
+            bytes_out: sums.bytes_out,
+            since: self.since,
+            env: first.map(filled).unwrap_or_default(),
+        }
+    }
+}
+
+impl Usage {
+    fn status(&self) -> BastionStatus {
+        let usage = self.carrier.usage();
+        BastionStatus {
+            name: self.name.clone(),
+            sku: usage.sku,
+            sessions: usage.sessions,
+            max_sessions: self.max_sessions,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The tunnels that run, and the routes they use: what the loop owns, and how one step of a plan is carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Dialer;
+use super::bell::Bell;
+use super::edition::{Cohort, Edition, Tally};
+use super::listen::{self, Listener};
+use super::routes::Routes;
+use crate::backoff::Backoff;
+use crate::model::{Listen, Name, Reason};
+use crate::plan::{self, Spec};
+
+/// The first wait before an address that could not be bound is tried again, and the longest.
+const REBIND: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
+
+/// A tunnel that runs.
+pub(super) struct Tunnel {
+    pub(super) edition: Arc<Edition>,
+    pub(super) bound: Vec<Bound>,
+    /// Why it is not bound where it should be.
+    pub(super) unbound: Option<Unbound>,
+}
+
+/// Addresses that were bound together.
+pub(super) struct Bound {
+    pub(super) listen: Listen,
+    pub(super) listeners: BTreeMap<SocketAddr, Listener>,
+}
+
+/// Why a tunnel is not bound where it should be, and when that is tried again.
+pub(super) struct Unbound {
+    pub(super) reason: Reason,
+    pub(super) at: Instant,
+    waits: Backoff,
+}
+
+/// Connections of a tunnel that goes another way now, or is gone.
+pub(super) struct Draining {
+    pub(super) name: Name,
+    pub(super) edition: Arc<Edition>,
+    /// When they are ended.
+    pub(super) until: Option<Instant>,
+}
+
+/// Everything that runs.
+pub(super) struct Live {
+    pub(super) tunnels: BTreeMap<Name, Tunnel>,
+    pub(super) draining: Vec<Draining>,
+    pub(super) routes: Routes,
+    pub(super) accepting: JoinSet<()>,
+    pub(super) connections: TaskTracker,
+    /// Ends the connections.
+    pub(super) cut: CancellationToken,
+    /// Drops the connections that do not end.
+    pub(super) abandon: CancellationToken,
+    /// Rung when the last connection of a cohort has ended.
+    pub(super) empty: Arc<Bell<u64>>,
+    cohorts: u64,
+    pub(super) ipv6_loopback: bool,
+}
+
+impl Live {
+    pub(super) fn new(dialer: Arc<dyn Dialer>, ipv6_loopback: bool) -> Self {
+        Self {
+            tunnels: BTreeMap::new(),
+            draining: Vec::new(),
+            routes: Routes::new(dialer),
+            accepting: JoinSet::new(),
+            connections: TaskTracker::new(),
+            cut: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            empty: Arc::new(Bell::new()),
+            cohorts: 0,
+            ipv6_loopback,
+        }
+    }
+
+    /// What runs, as the planner wants it.
+    pub(super) fn actual(&self) -> plan::Actual {
+        let bound = |bound: &Bound| plan::Bound {
+            listen: bound.listen,
+            addresses: bound.listeners.keys().copied().collect(),
+        };
+        let live = |tunnel: &Tunnel| plan::Live {
+            spec: tunnel.edition.spec.clone(),
+            bound: tunnel.bound.iter().map(bound).collect(),
+        };
+        let tunnels = self.tunnels.iter().map(|(name, tunnel)| (name.clone(), live(tunnel)));
+        plan::Actual { tunnels: tunnels.collect(), ipv6_loopback: self.ipv6_loopback }
+    }
+
+    /// A new tunnel, which does not listen yet.
+    pub(super) async fn add(&mut self, name: &Name, spec: Spec) {
+        // One of this name may be ending still: what is counted goes on.
+        let before = self.draining.iter().find(|old| old.name == *name);
+        let tally = before.map(|old| Arc::clone(&old.edition.tally));
+        let tally = tally.unwrap_or_else(|| Arc::new(Tally::new(spec.behaviour.max_connections)));
+        tally.limit.set(spec.behaviour.max_connections);
+        let cohort = self.cohort();
+        let way = self.routes.enter(name, &spec).await;
+        let (tasks, abandon) = (self.connections.clone(), self.abandon.clone());
+        let edition = Arc::new(Edition { name: name.clone(), spec, way, tally, cohort, tasks, abandon });
+        self.tunnels.insert(name.clone(), Tunnel { edition, bound: Vec::new(), unbound: None });
+    }
+
+    /// A tunnel as it is to be from now on. Where its way changes, its connections are given `drain` from now.
+    pub(super) async fn change(&mut self, name: &Name, spec: Spec, what: plan::Change) {
+        let Some(old) = self.tunnels.get(name).map(|tunnel| Arc::clone(&tunnel.edition)) else { return };
+        let (way, cohort) = match what {
+            plan::Change::Behaviour => {
+                (self.routes.enter(name, &spec).await, Arc::clone(&old.cohort))
+            }
+            plan::Change::Path => {
+                let way = self.routes.enter(name, &spec).await;
+                (way, self.cohort())
+            }
+        };
+        old.tally.limit.set(spec.behaviour.max_connections);
+        let edition = Arc::new(Edition {
+            name: name.clone(),
+            spec,
+            way,
+            tally: Arc::clone(&old.tally),
+            cohort,
+            tasks: old.tasks.clone(),
+            abandon: old.abandon.clone(),
+        });
+        if let Some(tunnel) = self.tunnels.get_mut(name) {
+            tunnel.edition = Arc::clone(&edition);
+            tunnel.unbound = None;
+            for listener in tunnel.bound.iter().flat_map(|bound| bound.listeners.values()) {
+                listener.hand_over(Arc::clone(&edition));
+            }
+        }
+        if what == plan::Change::Path {
+            let drain = old.spec.behaviour.drain;
+            self.routes.leave(name, &old.spec.path).await;
+            self.drain(old, (!drain.is_zero()).then_some(drain));
+        }
+    }
+
+    /// A tunnel is gone; its connections are given so long, or as long as they like.
+    pub(super) async fn remove(&mut self, name: &Name, drain: Option<Duration>) {
+        let Some(tunnel) = self.tunnels.remove(name) else { return };
+        for listener in tunnel.bound.into_iter().flat_map(|bound| bound.listeners.into_values()) {
+            listener.release().await;
+        }
+        self.routes.leave(name, &tunnel.edition.spec.path).await;
+        self.drain(tunnel.edition, drain);
+    }
+
+    /// Binds addresses for a tunnel.
+    pub(super) async fn bind(&mut self, name: &Name, listen: Listen, addresses: &[SocketAddr]) -> bool {
+        let Some(tunnel) = self.tunnels.get_mut(name) else { return false };
+        match listen::bind(addresses).await {
+            Ok(bound) => {
+                let start = |(address, listener)| {
+                    let owner = Arc::clone(&tunnel.edition);
+                    (address, Listener::start(listener, owner, &mut self.accepting))
+                };
+                let listeners = bound.into_iter().map(start).collect();
+                tunnel.bound.push(Bound { listen, listeners });
+                tunnel.unbound = None;
+                true
+            }
+            Err(error) => {
+                let again = tunnel.unbound.take().map(|unbound| unbound.waits);
+                let mut waits = again.unwrap_or_else(|| Backoff::new(REBIND.0, REBIND.1));
+                // There is no crowd to spread, and a person counts on the minute.
+                let at = Instant::now() + waits.next(1.0);
+                tunnel.unbound = Some(Unbound { reason: error.reason(), at, waits });
+                false
+            }
+        }
+    }
+
+    /// Lets addresses go.
+    pub(super) async fn release(&mut self, name: &Name, addresses: &BTreeSet<SocketAddr>) {
+        for (_, listener) in self.take(name, addresses) {
+            listener.release().await;
+        }
+    }
+
+    /// Gives addresses to another tunnel. They stay bound.
+    pub(super) fn hand_over(&mut self, from: &Name, to: &Name, addresses: &BTreeSet<SocketAddr>) {
+        let listeners = self.take(from, addresses);
+        let Some(heir) = self.tunnels.get_mut(to) else { return };
+        for listener in listeners.values() {
+            listener.hand_over(Arc::clone(&heir.edition));
+        }
+        heir.bound.push(Bound { listen: heir.edition.spec.listen, listeners });
+    }
+
+    fn take(&mut self, name: &Name, addresses: &BTreeSet<SocketAddr>) -> BTreeMap<SocketAddr, Listener> {
+        let mut taken = BTreeMap::new();
+        if let Some(tunnel) = self.tunnels.get_mut(name) {
+            for bound in &mut tunnel.bound {
+                taken.extend(bound.listeners.extract_if(.., |address, _| addresses.contains(address)));
+            }
+            tunnel.bound.retain(|bound| !bound.listeners.is_empty());
+        }
+        taken
+    }
+
+    /// The connections of an edition that takes no new ones any more.
+    fn drain(&mut self, edition: Arc<Edition>, drain: Option<Duration>) {
+        if !edition.cohort.retire() {
+            let until = drain.map(|drain| Instant::now() + drain);
+            self.draining.push(Draining { name: edition.name.clone(), edition, until });
+        }
+    }
+
+    fn cohort(&mut self) -> Arc<Cohort> {
+        self.cohorts += 1;
+        Arc::new(Cohort::new(self.cohorts, self.cut.child_token(), &self.empty))
+    }
+}

@@ -1,0 +1,237 @@
+//! The task behind one route: it feeds the state machine of [`lifecycle`](crate::lifecycle) and does what that asks
+//! for. It alone asks what time it is. A mistake of ours in it ends it and nothing else; it is started again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::paths::Paths;
+use crate::carrier::{Carrier, OpenOptions};
+use crate::lifecycle::{self, Action, Failure, Input, Key, PathOptions};
+use crate::model::{Behaviour, Disposition, Reason, Scope};
+
+
+/// How many messages may wait for the task; who has more to say waits.
+const INBOX: usize = 256;
+
+/// Something for the task.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A path is needed, or is needed in another way.
+    Add { path: Key, options: PathOptions, open: OpenOptions },
+    /// Other options for a path that is there.
+    Update { path: Key, options: PathOptions, open: OpenOptions },
+    /// A path is needed no longer.
+    Remove(Key),
+    /// How the set-up of a connection went. Answered when the path's state takes it into account.
+    SetUp { path: Key, result: Result<(), Failure>, noted: oneshot::Sender<()> },
+    /// A path is to be proven. Answered when that is done.
+    Prove { path: Key, proven: oneshot::Sender<()> },
+    /// What waits is tried now: all of it, because a person did something.
+    Retry,
+    /// What waits is tried now, because the machine slept.
+    Wake,
+}
+
+/// Where messages go and where they are kept: they outlive a task that ends by a mistake of ours.
+pub(super) fn inbox() -> (mpsc::Sender<Message>, Inbox) {
+    let (sender, receiver) = mpsc::channel(INBOX);
+    (sender, Arc::new(Mutex::new(receiver)))
+}
+
+/// The task's end of its messages.
+pub(super) type Inbox = Arc<Mutex<mpsc::Receiver<Message>>>;
+
+/// What the task is made of.
+pub(super) struct Task {
+    pub(super) carrier: Arc<dyn Carrier>,
+    pub(super) paths: Arc<Paths>,
+    pub(super) inbox: Inbox,
+    pub(super) stop: CancellationToken,
+}
+
+/// Why a task is started again, and after how long it tries something.
+pub(super) struct Crash {
+    pub(super) reason: Reason,
+    pub(super) wait: Duration,
+}
+
+/// How something that was in flight went.
+enum Landed {
+    Resolved(Result<(), Failure>),
+    Probed(Key, Result<(), Failure>),
+}
+
+/// The task while it runs.
+struct Running {
+    carrier: Arc<dyn Carrier>,
+    paths: Arc<Paths>,
+    machine: lifecycle::Route<Key>,
+    flights: JoinSet<Landed>,
+    /// What probes are made with.
+    open: BTreeMap<Key, OpenOptions>,
+    /// Who waits for a proof.
+    provers: Vec<(Key, oneshot::Sender<()>)>,
+}
+
+impl Task {
+    /// Runs until it is told to stop. `known` are the paths that are needed; after a `crash` it begins with a wait.
+    pub(super) async fn run(
+        self,
+        known: Vec<(Key, PathOptions, OpenOptions)>,
+        crash: Option<Crash>,
+    ) {
+        let Self { carrier, paths, inbox, stop } = self;
+        let mut running = Running {
+            carrier,
+            paths,
+            machine: lifecycle::Route::new(),
+            flights: JoinSet::new(),
+            open: BTreeMap::new(),
+            provers: Vec::new(),
+        };
+        let mut inbox = inbox.lock().await;
+        running.begin(known, crash);
+        stop.run_until_cancelled(running.work(&mut inbox)).await;
+    }
+}
+
+impl Running {
+    fn begin(&mut self, known: Vec<(Key, PathOptions, OpenOptions)>, crash: Option<Crash>) {
+        let now = Instant::now().into_std();
+        for (path, options, open) in known {
+            self.open.insert(path.clone(), open);
+            let actions = self.machine.step(Input::Add { path, options }, now, &mut rand::random);
+            if crash.is_none() {
+                actions.into_iter().for_each(|action| self.act(action));
+            }
+        }
+        if let Some(Crash { reason, wait }) = crash {
+            // What the machine has begun with is called off, and tried again after the wait.
+            let disposition = Disposition::RetryAfter(wait);
+            self.step(Input::Resolved(Err(Failure { scope: Scope::Bastion, disposition, reason })));
+        }
+        self.tell();
+    }
+
+    async fn work(&mut self, inbox: &mut mpsc::Receiver<Message>) {
+        let paths = Arc::clone(&self.paths);
+        loop {
+            let timer = self.machine.timer().map(Instant::from_std);
+            let due = async {
+                match timer {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(message) = inbox.recv() => self.message(message),
+                Some(landed) = self.flights.join_next() => self.landed(landed),
+                held = paths.heard() => {
+                    for path in held {
+                        let waiting = paths.holds(&path);
+                        self.step(Input::Waiting { path, waiting });
+                    }
+                }
+                () = due => self.step(Input::Timer),
+            }
+            self.tell();
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Add { path, options, open } => {
+                self.open.insert(path.clone(), open);
+                self.step(Input::Add { path, options });
+            }
+            Message::Update { path, options, open } => {
+                self.open.insert(path.clone(), open);
+                self.machine.update(&path, options);
+            }
+            Message::Remove(path) => {
+                self.open.remove(&path);
+                self.step(Input::Remove(path));
+            }
+            Message::SetUp { path, result, noted } => {
+                self.step(Input::SetUp { path, result });
+                self.tell();
+                // Whoever waited for it may have gone.
+                let _unheard = noted.send(());
+            }
+            Message::Prove { path, proven } => {
+                self.step(Input::Prove(path.clone()));
+                self.provers.push((path, proven));
+            }
+            Message::Retry => self.step(Input::Retry(None)),
+            Message::Wake => self.step(Input::Wake),
+        }
+    }
+
+    fn landed(&mut self, landed: Result<Landed, JoinError>) {
+        match landed {
+            Ok(Landed::Resolved(result)) => self.step(Input::Resolved(result)),
+            Ok(Landed::Probed(path, result)) => self.step(Input::Probed { path, result }),
+            Err(error) => {
+                tracing::error!(%error, "what a route was doing ended by a mistake of ours; please report it");
+                // The machine takes everything for landed.
+                self.flights.abort_all();
+                self.flights = JoinSet::new();
+                self.step(Input::Crashed(mistake()));
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input<Key>) {
+        let actions = self.machine.step(input, Instant::now().into_std(), &mut rand::random);
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action<Key>) {
+        let carrier = Arc::clone(&self.carrier);
+        match action {
+            Action::Resolve => {
+                self.flights.spawn(async move { Landed::Resolved(carrier.resolve().await) });
+            }
+            Action::Probe(path) => {
+                // A path that is gone by now is asked for under no tunnel's name.
+                let open = self.open.get(&path).cloned().unwrap_or_else(|| OpenOptions {
+                    user_agent: concat!("bastion/", env!("CARGO_PKG_VERSION")).to_owned(),
+                    keepalive: Behaviour::default().keepalive,
+                    waiting: None,
+                });
+                self.flights.spawn(async move {
+                    let result = carrier.probe(&path.endpoint, path.port, &open).await;
+                    Landed::Probed(path, result)
+                });
+            }
+        }
+    }
+
+    /// Tells of what has changed.
+    fn tell(&mut self) {
+        for path in self.machine.take_changed() {
+            self.paths.set(&path, self.machine.path(&path));
+        }
+        let machine = &self.machine;
+        for (_, proven) in self.provers.extract_if(.., |(path, _)| !machine.is_probing(path)) {
+            let _unheard = proven.send(());
+        }
+    }
+}
+
+/// Why a route does not work for the moment, when that is our fault.
+pub(super) fn mistake() -> Reason {
+    Reason {
+        code: "internal".into(),
+        what: "what keeps this route ended by a mistake of ours, and is started again".to_owned(),
+        hint: Some("please report it, with what `-vv` says".to_owned()),
+    }
+}
