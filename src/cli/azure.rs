@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::SecretString;
 
@@ -13,7 +13,7 @@ use super::{ExitStatus, Failure};
 use crate::azure::{Arm, Cloud};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
-use crate::model::{Desired, Emulation, EmulatorEndpoint, PortRule};
+use crate::model::{Desired, Emulation, EmulatorEndpoint, PortRule, chain};
 use crate::net::{Network, Proxy, Trust};
 use crate::supervisor::Surroundings;
 use crate::ui::Printer;
@@ -27,7 +27,20 @@ pub(super) struct Azure {
     /// How the supervisor reaches it.
     pub(super) surroundings: Surroundings,
     /// The emulator, when it runs in this process.
-    emulator: Option<Emulator>,
+    emulator: Option<Arc<EmulatorHere>>,
+}
+
+/// An emulator in this process, until it is stopped.
+#[derive(Debug)]
+pub(super) struct EmulatorHere(Mutex<Option<Emulator>>);
+
+impl EmulatorHere {
+    /// Goes over to what is declared now, or says why it cannot.
+    pub(super) fn update(&self, emulation: &Emulation) -> Result<(), String> {
+        let emulator = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(emulator) = &*emulator else { return Ok(()) };
+        emulator.update(emulation.clone()).map_err(|error| chain(&error))
+    }
 }
 
 /// The credential that needs no sign-in: the emulator has one token, which no other service believes.
@@ -65,15 +78,24 @@ impl Azure {
                 // It is on this machine, so no proxy is on the way, whatever the environment says.
                 Ok(Self {
                     surroundings: surroundings(&emulator.endpoint(), None, &[])?,
-                    emulator: Some(emulator),
+                    emulator: Some(Arc::new(EmulatorHere(Mutex::new(Some(emulator))))),
                 })
             }
         }
     }
 
+    /// The emulator in this process, if there is one.
+    pub(super) fn emulator(&self) -> Option<Arc<EmulatorHere>> {
+        self.emulator.clone()
+    }
+
     /// Stops the emulator, if it is ours. Call it when the last session is deleted.
     pub(super) async fn stop(self) {
-        if let Some(emulator) = self.emulator {
+        let emulator = self.emulator.and_then(|here| {
+            let taken = here.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            taken
+        });
+        if let Some(emulator) = emulator {
             emulator.stop().await;
         }
     }
@@ -103,17 +125,27 @@ fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
 
 /// Refuses a workspace that lives in Azure itself.
 pub(super) fn only_emulated(desired: &Desired) -> Result<(), Failure> {
+    match outside_reach(desired) {
+        Some((what, way_out)) => Err(Failure::new(ExitStatus::Usage, what).hint(way_out)),
+        None => Ok(()),
+    }
+}
+
+/// Why a workspace cannot be brought up yet, and the way out.
+pub(super) fn outside_reach(desired: &Desired) -> Option<(&'static str, &'static str)> {
+    let way_out = "`cloud = \"emulator\"` in `[azure]` runs everything against the embedded emulator";
     match desired.cloud {
-        crate::model::Cloud::Emulator => Ok(()),
+        crate::model::Cloud::Emulator => None,
         crate::model::Cloud::Public | crate::model::Cloud::UsGovernment | crate::model::Cloud::China => {
-            let way_out = "`cloud = \"emulator\"` in `[azure]` runs everything against the embedded emulator";
-            Err(no_sign_in_yet().hint(way_out))
+            Some((NO_SIGN_IN, way_out))
         }
     }
 }
 
+const NO_SIGN_IN: &str = "signing in to Azure is not supported yet";
+
 /// Shown by commands that would need a real sign-in.
 pub(super) fn no_sign_in_yet() -> Failure {
-    Failure::new(ExitStatus::Usage, "signing in to Azure is not supported yet")
+    Failure::new(ExitStatus::Usage, NO_SIGN_IN)
         .hint("`--cloud emulator` runs the same tunnel against the embedded emulator")
 }

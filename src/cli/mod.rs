@@ -12,12 +12,15 @@ use crate::ui::{Color, Printer, flush};
 mod azure;
 mod check;
 mod config;
+mod declaration;
 mod emulator;
 mod explain;
+mod instance;
 mod load;
 mod schema;
 mod settings;
 mod stop;
+mod telling;
 mod tunnel;
 mod up;
 
@@ -206,25 +209,23 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     let Global { file, env, profile, format, verbose: _, quiet: _, color: _ } = cli.global;
-    refuse("--profile", !profile.is_empty())?;
     let format = match (&cli.command, format) {
-        (Command::Explain(_) | Command::Check(_) | Command::Config(_), Some(format)) => format.parse()?,
+        (Command::Up(_) | Command::Explain(_) | Command::Check(_) | Command::Config(_), Some(format)) => {
+            format.parse()?
+        }
         (_, format) => {
             refuse("--format", format.is_some())?;
             Format::Text
         }
     };
-    let settings = Settings::from_environment(file, env);
-    if let Some(name) = settings.later {
-        refuse(name, true)?;
-    }
+    let settings = Settings::from_environment(file, env, profile);
     crate::sys::limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("starting the runtime: {error}")))?;
     let status = match cli.command {
-        Command::Up(arguments) => runtime.block_on(Box::pin(up::run(arguments, &settings, printer))),
+        Command::Up(arguments) => runtime.block_on(Box::pin(up::run(arguments, &settings, format, printer))),
         Command::Tunnel(arguments) => runtime.block_on(Box::pin(tunnel::run(arguments, &settings, printer))),
         Command::Emulator(arguments) => {
             runtime.block_on(Box::pin(emulator::run(arguments, &settings, printer)))
@@ -277,6 +278,10 @@ impl Failure {
 
     fn from_error(status: ExitStatus, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::new(status, chain(error))
+    }
+
+    fn refused(refused: &crate::control::Refused) -> Self {
+        Self { status: ExitStatus::Usage, what: refused.what.clone(), hint: refused.hint.clone() }
     }
 
     fn hint(mut self, hint: &str) -> Self {

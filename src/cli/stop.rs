@@ -1,43 +1,54 @@
-//! Stopping: nothing new, a moment for what is under way, then every session deleted. A second signal skips the moment.
+//! Stopping: nothing new, a moment for what is under way, then every session deleted. A second signal skips the moment,
+//! a third does not wait for Azure either.
 
 use std::time::Duration;
 
 use super::ExitStatus;
 use crate::carrier::Remains;
-use crate::supervisor::Supervisor;
+use crate::model::Name;
+use crate::supervisor::Handle;
 use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::Printer;
 
 /// How long connections may go on after the first signal.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
-/// Ends a supervisor as a signal asks for it.
+/// Ends a supervisor as a signal asks for it; `run` is its end.
 pub(super) async fn stop(
-    supervisor: Supervisor,
+    run: impl Future<Output = Remains>,
+    handle: &Handle,
     signals: &mut StopSignals,
     why: StopSignal,
     printer: Printer,
 ) -> ExitStatus {
-    supervisor.stop_accepting();
-    let live = supervisor.connections();
-    if !live.is_empty() {
-        let who: Vec<String> =
-            live.iter().map(|(tunnel, number)| format!("{number} of `{tunnel}`")).collect();
-        printer.say(&format!(
-            "Stopping: connections still open: {}. They have {} s; once more resets them",
-            who.join(", "),
-            GRACE.as_secs()
-        ));
+    let mut run = std::pin::pin!(run);
+    let asked = async {
+        // An error means that it stops already.
+        let waiting = handle.stop(GRACE).await.unwrap_or_default();
+        announce(&waiting, printer);
+        std::future::pending::<()>().await;
+    };
+    let mut asked = std::pin::pin!(asked);
+    let mut insisted = 0;
+    let left = loop {
         tokio::select! {
-            () = supervisor.idle() => {}
-            () = tokio::time::sleep(GRACE) => {}
-            _ = signals.next() => {}
+            left = &mut run => break Some(left),
+            () = &mut asked => {}
+            _ = signals.next() => {
+                insisted += 1;
+                if insisted > 1 {
+                    break None;
+                }
+                tokio::select! {
+                    left = &mut run => break Some(left),
+                    _ = handle.stop(Duration::ZERO) => {}
+                }
+            }
         }
-    }
-    let clean = tokio::select! {
-        left = supervisor.finish() => tell(left, printer),
-        // Whoever insists does not want to wait for Azure either.
-        _ = signals.next() => {
+    };
+    let clean = match left {
+        Some(left) => tell(left, printer),
+        None => {
             printer.warn("stopped at once: sessions that were still being deleted may stay in Azure until it ends them");
             false
         }
@@ -47,6 +58,28 @@ pub(super) async fn stop(
         StopSignal::Interrupt => ExitStatus::Interrupted,
         StopSignal::Terminate => ExitStatus::Done,
     }
+}
+
+/// Ends a supervisor that has nothing to wait for.
+pub(super) async fn at_once(run: impl Future<Output = Remains>, handle: &Handle) -> Remains {
+    let asked = async {
+        let _stopping = handle.stop(Duration::ZERO).await;
+        std::future::pending::<Remains>().await
+    };
+    tokio::select! { left = run => left, never = asked => never }
+}
+
+/// Says who is waited for.
+fn announce(waiting: &[(Name, usize)], printer: Printer) {
+    if waiting.is_empty() {
+        return;
+    }
+    let who: Vec<String> = waiting.iter().map(|(tunnel, number)| format!("{number} of `{tunnel}`")).collect();
+    printer.say(&format!(
+        "Stopping: connections still open: {}. They have {} s; once more resets them",
+        who.join(", "),
+        GRACE.as_secs()
+    ));
 }
 
 /// Says what is left behind in Azure. Whether that is nothing.

@@ -2,22 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use tokio::sync::mpsc;
-
 use super::azure::{Azure, no_sign_in_yet};
+use super::declaration::Fixed;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, stop};
 use crate::carrier::Remains;
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
-    Machine, Name, NameError, Port, ResourceId, Service, Target, Tunnel,
+    Machine, Name, NameError, Port, Reason, ResourceId, Service, State, Target, Tunnel, TunnelStatus,
 };
-use crate::supervisor::{Event, Reason, State, Supervisor};
+use crate::supervisor::{Parts, Setting, Supervisor};
+use crate::sys::clock;
 use crate::sys::signal::{StopSignal, StopSignals};
-use crate::ui::{Mark, Printer, seconds};
+use crate::ui::Printer;
+use clap::{Args, ValueEnum};
 
 /// Open one tunnel without a file, with the options of `az network bastion tunnel`
 ///
@@ -85,8 +86,17 @@ pub(super) async fn run(
         Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
     })?;
     let azure = Azure::emulated(desired.emulation.clone(), settings, printer).await?;
-    let (events, mut happening) = mpsc::channel(64);
-    let supervisor = Supervisor::start(&desired, &azure.surroundings, &events);
+    let parts = Parts {
+        source: Arc::new(Fixed(desired)),
+        dialer: Arc::new(azure.surroundings.clone()),
+        watch: None,
+        clock: clock::now,
+    };
+    let (supervisor, handle) = Supervisor::new(parts)
+        .await
+        .map_err(|error| Failure::new(ExitStatus::Failed, format!("starting: {error}")))?;
+    let mut events = handle.events();
+    let mut run = std::pin::pin!(supervisor.run());
     let limit = async {
         match arguments.timeout {
             Some(limit) => tokio::time::sleep(Duration::from_secs(limit)).await,
@@ -94,24 +104,38 @@ pub(super) async fn run(
         }
     };
     tokio::pin!(limit);
+    let asked = async {
+        // What it is made of cannot be refused.
+        let _applied = handle.up(Vec::new(), Vec::new(), Setting::default()).await;
+        std::future::pending::<()>().await;
+    };
+    tokio::pin!(asked);
     let ended = loop {
         tokio::select! {
-            why = signals.next() => break Ok(why),
-            () = &mut limit => break Ok(StopSignal::Terminate),
-            Some(event) = happening.recv() => if let Err(reason) = show(&event, printer) { break Err(reason) },
+            left = &mut run => break Err(left),
+            () = &mut asked => {}
+            why = signals.next() => break Ok(Ok(why)),
+            () = &mut limit => break Ok(Ok(StopSignal::Terminate)),
+            Ok(event) = events.recv() => {
+                if let Err(reason) = show(&event.tunnel, printer) { break Ok(Err(reason)) }
+            }
         }
     };
-    happening.close();
     let status = match ended {
-        Ok(why) => stop::stop(supervisor, &mut signals, why, printer).await,
-        Err(reason) => {
-            let left = supervisor.finish().await;
+        Ok(Ok(why)) => stop::stop(&mut run, &handle, &mut signals, why, printer).await,
+        Ok(Err(reason)) => {
+            let left = stop::at_once(&mut run, &handle).await;
             if left != Remains::default() {
                 stop::tell(left, printer);
             }
             let text = format!("{} [{}]", reason.what, reason.code);
             printer.error(&text, reason.hint.as_deref());
             status_of(&reason)
+        }
+        // It only ends when it is told to.
+        Err(left) => {
+            stop::tell(left, printer);
+            ExitStatus::Failed
         }
     };
     azure.stop().await;
@@ -184,22 +208,21 @@ fn emulation(bastion: ResourceId, endpoint: Endpoint) -> Emulation {
 }
 
 /// Shows what happened; what only a person can mend is given back.
-fn show(event: &Event, printer: Printer) -> Result<(), Reason> {
-    match &event.state {
-        State::Ready { addresses } => {
-            if let Some(address) = addresses.first() {
+fn show(tunnel: &TunnelStatus, printer: Printer) -> Result<(), Reason> {
+    match (tunnel.state, &tunnel.reason) {
+        (State::Ready, _) => {
+            if let Some(address) = tunnel.listen.first() {
                 printer.say(&format!("Tunnel is ready, connect on port {}", address.port()));
                 printer.say("Ctrl + C to close");
             }
             Ok(())
         }
-        State::Connecting { attempt, next_retry, reason } => {
-            let text =
-                format!("{} [{}]; try {} in {}", reason.what, reason.code, attempt + 1, seconds(*next_retry));
-            printer.tunnel(Mark::Waiting, "tunnel", &text);
+        (State::Blocked, Some(reason)) => Err(reason.clone()),
+        (State::Connecting | State::Degraded, Some(_)) => {
+            printer.change(tunnel);
             Ok(())
         }
-        State::Blocked { reason, .. } => Err(reason.clone()),
+        _ => Ok(()),
     }
 }
 

@@ -45,7 +45,7 @@ impl Feed {
             tokio::select! {
                 biased;
                 event = self.events.recv() => return Some(match event {
-                    Ok(event) => said("tunnel", &wire::event(event)),
+                    Ok(event) => said("tunnel", &wire::TunnelEvent::from(event)),
                     Err(broadcast::error::RecvError::Lagged(_)) => {
                         // What is still queued is older than the status.
                         self.events = self.events.resubscribe();

@@ -218,13 +218,15 @@ pub(super) fn status(about: &About, status: model::Status) -> Status {
     }
 }
 
-/// An event, as it is sent.
-pub(super) fn event(event: model::TunnelEvent) -> TunnelEvent {
-    TunnelEvent {
-        time: time(event.time),
-        event: "state".to_owned(),
-        tunnel: event.tunnel.name.to_string(),
-        now: tunnel(event.tunnel),
+impl From<model::TunnelEvent> for TunnelEvent {
+    /// An event, as it is sent.
+    fn from(event: model::TunnelEvent) -> Self {
+        Self {
+            time: time(event.time),
+            event: "state".to_owned(),
+            tunnel: event.tunnel.name.to_string(),
+            now: tunnel(event.tunnel),
+        }
     }
 }
 

@@ -16,9 +16,20 @@ use crate::plan;
 pub(super) enum Job {
     /// The files may have changed.
     Files,
-    Up { tunnels: Vec<String>, profiles: Vec<String>, setting: Setting, reply: Reply<Applied> },
-    Reload { setting: Setting, reply: Reply<Applied> },
-    Plan { setting: Setting, reply: Reply<Applied> },
+    Up {
+        tunnels: Vec<String>,
+        profiles: Vec<String>,
+        setting: Setting,
+        reply: Reply<Applied>,
+    },
+    Reload {
+        setting: Setting,
+        reply: Reply<Applied>,
+    },
+    Plan {
+        setting: Setting,
+        reply: Reply<Applied>,
+    },
 }
 
 /// A reading that has ended.
@@ -142,25 +153,16 @@ impl Supervisor {
         let changed = changed || self.wanted != wanted;
         self.generation += u64::from(changed);
         (self.declared, self.setting, self.wanted) = (Some(declared), setting, wanted);
-        let applied = self.reconcile(why).await;
+        let pass = self.pass(why).await;
+        let lines = if changed { pass.applied.lines.clone() } else { self.board.declaration().lines.clone() };
+        self.board.declared(Declaration { generation: self.generation, lines, rejected: None });
         if changed {
             self.live.routes.tell_all(|| route::Message::Retry).await;
         }
-        self.board.declared(self.declaration(&applied, changed));
-        Ok(applied)
+        Ok(self.publish(pass))
     }
 
-    /// What is told of an edition; what it changed is told as long as it holds.
-    fn declaration(&self, applied: &Applied, changed: bool) -> Declaration {
-        let lines = if changed { applied.lines.clone() } else { self.board.declaration().lines };
-        Declaration { generation: self.generation, lines, rejected: None }
-    }
-
-    async fn down(
-        &mut self,
-        tunnels: &[String],
-        grace: Duration,
-    ) -> Result<Vec<(Name, usize)>, Refusal> {
+    async fn down(&mut self, tunnels: &[String], grace: Duration) -> Result<Vec<(Name, usize)>, Refusal> {
         let running = self.live.tunnels.keys().chain(self.withheld.keys());
         let known: Vec<Name> = running.cloned().collect();
         let meant = meant(tunnels, known.iter());

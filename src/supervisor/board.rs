@@ -25,7 +25,7 @@ pub(super) struct Board {
 
 #[derive(Default)]
 struct Book {
-    declaration: Declaration,
+    declaration: Arc<Declaration>,
     rows: BTreeMap<Name, Row>,
     bastions: Vec<Usage>,
 }
@@ -91,15 +91,15 @@ impl Board {
     }
 
     /// What was last made of the declaration.
-    pub(super) fn declaration(&self) -> Declaration {
-        self.book().declaration.clone()
+    pub(super) fn declaration(&self) -> Arc<Declaration> {
+        Arc::clone(&self.book().declaration)
     }
 
     /// What was made of the declaration.
     pub(super) fn declared(&self, declaration: Declaration) {
         let mut book = self.book();
-        if book.declaration != declaration {
-            book.declaration = declaration;
+        if *book.declaration != declaration {
+            book.declaration = Arc::new(declaration);
             drop(book);
             self.tell();
         }
@@ -107,7 +107,7 @@ impl Board {
 
     /// What of the files was not accepted.
     pub(super) fn rejected(&self, report: String) {
-        self.declared(Declaration { rejected: Some(report), ..self.declaration() });
+        self.declared(Declaration { rejected: Some(report), ..(*self.declaration()).clone() });
     }
 
     /// The bastions that are in use.
@@ -139,7 +139,13 @@ impl Board {
     pub(super) fn remove(&self, name: &Name, now: Instant, time: SystemTime) {
         let mut book = self.book();
         let Some(mut row) = book.rows.remove(name) else { return };
-        row.state = TunnelState { state: State::Stopped, reason: None, attempt: 0, next_retry: None, verified: false };
+        row.state = TunnelState {
+            state: State::Stopped,
+            reason: None,
+            attempt: 0,
+            next_retry: None,
+            verified: false,
+        };
         (row.listen, row.since) = (Vec::new(), time);
         self.event(time, row.status(name, now));
         drop(book);

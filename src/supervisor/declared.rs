@@ -125,12 +125,11 @@ impl Wanted {
     /// What is to run, and what is wanted and withheld.
     pub(super) fn of(&self, declared: &Declared) -> (BTreeMap<Name, Spec>, BTreeMap<Name, Reason>) {
         let Declared { desired, withheld } = declared;
-        let run = plan::specs(desired, |name, tunnel| {
-            self.wants(name, tunnel) && !withheld.contains_key(name)
-        });
-        let kept = withheld.iter().filter(|(name, _)| {
-            desired.tunnels.get(*name).is_some_and(|tunnel| self.wants(name, tunnel))
-        });
+        let run =
+            plan::specs(desired, |name, tunnel| self.wants(name, tunnel) && !withheld.contains_key(name));
+        let kept = withheld
+            .iter()
+            .filter(|(name, _)| desired.tunnels.get(*name).is_some_and(|tunnel| self.wants(name, tunnel)));
         (run, kept.map(|(name, reason)| (name.clone(), reason.clone())).collect())
     }
 }

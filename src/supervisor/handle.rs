@@ -129,7 +129,7 @@ impl Handle {
     }
 
     /// What was last made of the declaration.
-    pub fn declaration(&self) -> Declaration {
+    pub fn declaration(&self) -> Arc<Declaration> {
         self.board.declaration()
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use super::{Surroundings, Dialer};
+use super::{Dialer, Surroundings};
 use crate::azure::{ArmError, BastionHost, Refusal};
 use crate::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
 use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream};

@@ -116,9 +116,7 @@ impl Live {
     pub(super) async fn change(&mut self, name: &Name, spec: Spec, what: plan::Change) {
         let Some(old) = self.tunnels.get(name).map(|tunnel| Arc::clone(&tunnel.edition)) else { return };
         let (way, cohort) = match what {
-            plan::Change::Behaviour => {
-                (self.routes.enter(name, &spec).await, Arc::clone(&old.cohort))
-            }
+            plan::Change::Behaviour => (self.routes.enter(name, &spec).await, Arc::clone(&old.cohort)),
             plan::Change::Path => {
                 let way = self.routes.enter(name, &spec).await;
                 (way, self.cohort())

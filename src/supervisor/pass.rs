@@ -24,22 +24,34 @@ enum Outcome {
     Skipped,
 }
 
+/// What came of a pass.
+#[derive(Default)]
+pub(super) struct Pass {
+    pub(super) applied: Applied,
+    /// Tunnels that were withheld before.
+    gone: Vec<Name>,
+}
+
 impl Supervisor {
-    /// Brings about what should run. A pass reports and never fails: what could not be done is shown, and tried again.
-    pub(super) async fn reconcile(&mut self, why: &'static str) -> Applied {
+    /// Brings about what should run, and shows what came of it.
+    pub(super) async fn reconcile(&mut self, why: &'static str) {
+        let pass = self.pass(why).await;
+        self.publish(pass);
+    }
+
+    /// Brings about what should run. A pass reports and never fails: what could not be done is tried again.
+    pub(super) async fn pass(&mut self, why: &'static str) -> Pass {
         let Some(declared) = self.declared.as_ref().filter(|_| self.stopping.is_none()) else {
-            return Applied::default();
+            return Pass::default();
         };
         let begun = Instant::now();
         let (specs, withheld) = self.wanted.of(declared);
         let before: BTreeSet<Name> = self.live.tunnels.keys().cloned().collect();
         let plan = plan::between(&self.live.actual(), &specs);
         let outcomes = self.live.carry_out(&plan).await;
-        self.withheld = withheld;
-        let all: BTreeSet<Name> = self.board.names().into_iter().chain(self.live.tunnels.keys().cloned()).collect();
-        self.show(all.iter().chain(&self.withheld.keys().cloned().collect::<Vec<_>>()));
+        let gone = std::mem::replace(&mut self.withheld, withheld).into_keys().collect();
+        let started = self.live.tunnels.keys().filter(|name| !before.contains(*name)).cloned().collect();
         if !plan.is_empty() {
-            self.board.bastions(self.live.routes.usage());
             let not_done = outcomes.iter().filter(|outcome| **outcome != Outcome::Done).count();
             tracing::info!(
                 why,
@@ -51,8 +63,17 @@ impl Supervisor {
                 "the declared set was carried out"
             );
         }
-        let started = self.live.tunnels.keys().filter(|name| !before.contains(*name)).cloned().collect();
-        self.applied(&plan, started)
+        Pass { applied: self.applied(&plan, started), gone }
+    }
+
+    /// Shows what came of a pass.
+    pub(super) fn publish(&mut self, pass: Pass) -> Applied {
+        let names = self.board.names().into_iter().chain(pass.gone);
+        let names: BTreeSet<Name> =
+            names.chain(self.live.tunnels.keys().chain(self.withheld.keys()).cloned()).collect();
+        self.show(names.iter());
+        self.board.bastions(self.live.routes.usage());
+        pass.applied
     }
 
     /// What is answered about a plan.
@@ -195,10 +216,9 @@ impl Live {
         match &tunnel.unbound {
             _ if complete => Listener::Bound,
             None => Listener::Unbound,
-            Some(unbound) if tunnel.bound.is_empty() => Listener::Blocked {
-                reason: unbound.reason.clone(),
-                next_retry: Some(unbound.at.into_std()),
-            },
+            Some(unbound) if tunnel.bound.is_empty() => {
+                Listener::Blocked { reason: unbound.reason.clone(), next_retry: Some(unbound.at.into_std()) }
+            }
             Some(unbound) => Listener::Elsewhere(unbound.reason.clone()),
         }
     }

@@ -15,7 +15,6 @@ use crate::carrier::{Carrier, OpenOptions};
 use crate::lifecycle::{self, Action, Failure, Input, Key, PathOptions};
 use crate::model::{Behaviour, Disposition, Reason, Scope};
 
-
 /// How many messages may wait for the task; who has more to say waits.
 const INBOX: usize = 256;
 
@@ -81,11 +80,7 @@ struct Running {
 
 impl Task {
     /// Runs until it is told to stop. `known` are the paths that are needed; after a `crash` it begins with a wait.
-    pub(super) async fn run(
-        self,
-        known: Vec<(Key, PathOptions, OpenOptions)>,
-        crash: Option<Crash>,
-    ) {
+    pub(super) async fn run(self, known: Vec<(Key, PathOptions, OpenOptions)>, crash: Option<Crash>) {
         let Self { carrier, paths, inbox, stop } = self;
         let mut running = Running {
             carrier,

@@ -69,8 +69,7 @@ impl Routes {
 
     /// A tunnel uses a path from now on, or uses it in another way.
     pub(super) async fn enter(&mut self, name: &Name, spec: &Spec) -> Way {
-        let user =
-            User { route: spec.route.clone(), limits: spec.limits, behaviour: spec.behaviour.clone() };
+        let user = User { route: spec.route.clone(), limits: spec.limits, behaviour: spec.behaviour.clone() };
         let known = self.users.entry(spec.path.clone()).or_default().insert(name.clone(), user).is_some();
         let (key, path) = (RouteKey::of(&spec.path), key_of(&spec.path));
         let wanted = self.wanted(&spec.path);
@@ -186,11 +185,10 @@ impl Routes {
     /// Starts the task anew that ended so.
     pub(super) fn restart(&mut self, error: &JoinError) {
         let Some(key) = self.keys.remove(&error.id()) else { return };
-        let paths: Vec<Path> =
-            self.users.keys().filter(|path| RouteKey::of(path) == key).cloned().collect();
-        let known = paths.iter().filter_map(|path| {
-            self.wanted(path).map(|(options, open)| (key_of(path), options, open))
-        });
+        let paths: Vec<Path> = self.users.keys().filter(|path| RouteKey::of(path) == key).cloned().collect();
+        let known = paths
+            .iter()
+            .filter_map(|path| self.wanted(path).map(|(options, open)| (key_of(path), options, open)));
         let known = known.collect();
         let Some(route) = self.map.get_mut(&key) else { return };
         let wait = route.crashes.next(1.0);
@@ -223,10 +221,10 @@ impl Routes {
         let users = self.users.get(path)?;
         let (name, first) = users.first_key_value()?;
         let behaviours = || users.values().map(|user| &user.behaviour);
-        let probe = if behaviours().any(|b| b.probe == Probe::Session) { Probe::Session } else { Probe::None };
-        let backoff = behaviours().map(|b| b.backoff).reduce(|one, other| {
-            (one.0.min(other.0), one.1.min(other.1))
-        })?;
+        let probe =
+            if behaviours().any(|b| b.probe == Probe::Session) { Probe::Session } else { Probe::None };
+        let backoff =
+            behaviours().map(|b| b.backoff).reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))?;
         let keepalive = first.behaviour.keepalive;
         let open = OpenOptions { user_agent: user_agent(name), keepalive, waiting: None };
         Some((PathOptions { probe, backoff }, open))

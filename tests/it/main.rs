@@ -40,4 +40,6 @@ mod stopping;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod supervised;
+#[cfg(test)]
 mod watch;

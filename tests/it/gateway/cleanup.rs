@@ -124,7 +124,7 @@ async fn stopping_is_bounded_whatever_becomes_of_the_deletions() {
         let locals = live(&tunnel, 3).await;
         stage.emulator.inject(always(FaultPhase::Delete, action.clone()));
         let started = Instant::now();
-        let left = tunnel.supervisor.finish().await;
+        let left = tunnel.supervised.stop().await;
         // All that can be said is which deletions were answered; it is no reason to stay.
         assert_eq!(left.sessions, 3, "{action:?}");
         assert!(started.elapsed() < Duration::from_secs(13), "{action:?}: {:?}", started.elapsed());
@@ -147,7 +147,7 @@ async fn stopping_cuts_off_a_gateway_that_takes_nothing_and_deletes_its_session(
     // Until nobody takes any more.
     while timeout(Duration::from_millis(700), local.write_all(&bytes)).await.is_ok() {}
     let started = Instant::now();
-    assert_eq!(tunnel.supervisor.finish().await, bastion::gateway::Remains::default());
+    assert_eq!(tunnel.supervised.stop().await, bastion::carrier::Remains::default());
     // Waiting for it to take what it owes would take more.
     assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
     stage.settled(2).await;
@@ -162,7 +162,7 @@ async fn a_program_that_reads_too_late_sees_a_reset_and_no_early_end() {
     let local = tunnel.connect().await;
     stage.until("a WebSocket", |c| c.streams == 1).await;
     // The local program does not read, and the tunnel is stopped over it.
-    assert_eq!(tunnel.supervisor.finish().await, bastion::gateway::Remains::default());
+    assert_eq!(tunnel.supervised.stop().await, bastion::carrier::Remains::default());
     let (seen, end) = timeout(PATIENCE, drain(local)).await.unwrap();
     assert!(seen.len() < bytes.len() && seen == bytes[..seen.len()], "{} bytes", seen.len());
     assert_eq!(end, End::Reset, "half of it must not look like all of it");

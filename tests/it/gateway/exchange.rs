@@ -195,7 +195,7 @@ async fn a_local_program_that_is_gone_costs_no_session() {
     let tunnel = stage.tunnel(ECHO).await;
     let local = tunnel.connect().await;
     // It resets as soon as the tunnel is at it.
-    until_connected(&tunnel.supervisor).await;
+    until_connected(&tunnel.supervised).await;
     local.set_zero_linger().unwrap();
     drop(local);
     // The one of the proof, and the one that nobody wanted.
@@ -205,9 +205,9 @@ async fn a_local_program_that_is_gone_costs_no_session() {
     stage.innocent();
 }
 
-async fn until_connected(supervisor: &bastion::supervisor::Supervisor) {
+async fn until_connected(supervised: &Supervised) {
     let waiting = async {
-        while supervisor.connections().is_empty() {
+        while supervised.tunnel("one").is_none_or(|t| t.connections == 0 && t.waiting.is_empty()) {
             tokio::task::yield_now().await;
         }
     };

@@ -253,7 +253,7 @@ async fn a_quiet_link_is_asked_and_is_not_dead_for_being_quiet() {
     for faults in [vec![], vec![fault(FaultPhase::Stream, A::NoPong)]] {
         let stage = Stage::new(emulation(Some(address), faults)).await;
         let gateway = stage.gateway().await;
-        let options = bastion::gateway::OpenOptions { keepalive: Duration::from_millis(100), ..options() };
+        let options = bastion::carrier::OpenOptions { keepalive: Duration::from_millis(100), ..options() };
         let mut stream = gateway.open(&destination(OWN), &*stage.tokens, &options).await.unwrap();
         // Ten intervals of silence, answered or never answered.
         let quiet = timeout(Duration::from_secs(1), std::future::poll_fn(|cx| stream.poll_recv(cx))).await;
@@ -268,7 +268,7 @@ async fn a_quiet_link_is_asked_and_is_not_dead_for_being_quiet() {
 async fn a_link_that_stops_answering_is_dead() {
     let stage = Stage::faulty(vec![]).await;
     let gateway = stage.gateway().await;
-    let options = bastion::gateway::OpenOptions { keepalive: Duration::from_millis(200), ..options() };
+    let options = bastion::carrier::OpenOptions { keepalive: Duration::from_millis(200), ..options() };
     let mut stream = gateway.open(&destination(ECHO), &*stage.tokens, &options).await.unwrap();
     // It answers a ping …
     let quiet = timeout(Duration::from_millis(500), std::future::poll_fn(|cx| stream.poll_recv(cx))).await;

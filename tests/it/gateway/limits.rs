@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bastion::emulator::EntryKind;
 use bastion::carrier::OpenOptions;
+use bastion::emulator::EntryKind;
 use bastion::gateway::Gateway;
 use bastion::model::{BastionTraits, FaultAction as A, FaultPhase, Limits, Wait};
 use tokio::sync::watch;

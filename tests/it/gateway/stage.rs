@@ -10,22 +10,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bastion::azure::{Arm, ArmError, BastionHost, Cloud};
-use bastion::carrier::{Break, ByteStream, Closing, Received};
+use bastion::carrier::{Break, ByteStream, Closing, OpenOptions, Received, Remains};
 use bastion::emulator::{Emulator, EntryKind, RequestEntry, SessionCounts};
-use bastion::gateway::{
-    AccessTokens, Destination, Gateway, GatewayError, GatewayStream, OpenOptions, TokenError,
-};
+use bastion::gateway::{AccessTokens, Destination, Gateway, GatewayError, GatewayStream, TokenError};
 use bastion::model::{
     Bastion, BastionTraits, Behaviour, Cloud as CloudName, Desired, Disposition, Emulation, Endpoint, Fault,
-    FaultAction, FaultPhase, Identity, Limits, Listen, Machine, Name, Port, PortRule, ResourceId, Service,
-    Target, Tunnel,
+    FaultAction, FaultPhase, Identity, Limits, Listen, Machine, Name, Port, PortRule, Reason, ResourceId,
+    Service, State, Target, Tunnel, TunnelStatus,
 };
 use bastion::net::{Network, Proxy, Trust};
-use bastion::supervisor::{Event, Reason, State, Supervisor, Surroundings};
+use bastion::supervisor::Surroundings;
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
@@ -57,10 +54,8 @@ pub(super) struct Tokens {
 
 /// A running tunnel.
 pub(super) struct Running {
-    pub(super) supervisor: Supervisor,
+    pub(super) supervised: Supervised,
     pub(super) address: SocketAddr,
-    /// Nobody reads them, and nobody waits for that: a tunnel says few.
-    _events: mpsc::Receiver<Event>,
 }
 
 /// How a local program saw its connection end.
@@ -157,21 +152,18 @@ impl Stage {
     }
 
     pub(super) async fn tunnel_with(&self, desired: &Desired) -> Running {
-        let (sender, mut events) = mpsc::channel(64);
-        let supervisor = Supervisor::start(desired, &self.surroundings(), &sender);
-        let event = timeout(PATIENCE, events.recv()).await.expect("an event in time").unwrap();
-        let State::Ready { addresses } = &event.state else { panic!("not ready: {event:?}") };
-        Running { supervisor, address: addresses[0], _events: events }
+        let supervised = Supervised::start(desired.clone(), Arc::new(self.surroundings())).await;
+        let ready = supervised.until_state("one", State::Ready).await;
+        Running { supervised, address: ready.listen[0] }
     }
 
-    /// The first thing that a tunnel has to say that does not become ready.
-    pub(super) async fn refusal(&self, endpoint: Endpoint) -> State {
-        let (sender, mut events) = mpsc::channel(64);
+    /// Why a tunnel does not become ready, as soon as that is known.
+    pub(super) async fn refusal(&self, endpoint: Endpoint) -> TunnelStatus {
         let desired = desired(endpoint, HTTP, Duration::from_secs(5));
-        let supervisor = Supervisor::start(&desired, &self.surroundings(), &sender);
-        let event = timeout(PATIENCE, events.recv()).await.expect("an event in time").unwrap();
-        assert_eq!(supervisor.finish().await, bastion::gateway::Remains::default());
-        event.state
+        let supervised = Supervised::start(desired, Arc::new(self.surroundings())).await;
+        let told = supervised.until("one", |tunnel| tunnel.reason.is_some()).await;
+        assert_eq!(supervised.stop().await, Remains::default());
+        told
     }
 
     pub(super) fn counts(&self) -> SessionCounts {
@@ -241,11 +233,7 @@ impl Running {
 
     /// Stops it; every session is deleted.
     pub(super) async fn stop(self) {
-        assert_eq!(
-            self.supervisor.finish().await,
-            bastion::gateway::Remains::default(),
-            "sessions left behind"
-        );
+        assert_eq!(self.supervised.stop().await, Remains::default(), "sessions left behind");
     }
 }
 
@@ -284,13 +272,10 @@ pub(super) fn desired(endpoint: Endpoint, to: u16, connect_timeout: Duration) ->
     }
 }
 
-/// The reason of a state that is none to be content with, and whether it blocks.
-pub(super) fn reason(state: &State) -> (bool, &Reason) {
-    match state {
-        State::Blocked { reason, .. } => (true, reason),
-        State::Connecting { reason, .. } => (false, reason),
-        State::Ready { .. } => panic!("ready"),
-    }
+/// Why a tunnel is not ready, and whether it is blocked.
+pub(super) fn reason(tunnel: &TunnelStatus) -> (bool, &Reason) {
+    assert!(matches!(tunnel.state, State::Blocked | State::Connecting), "{tunnel:?}");
+    (tunnel.state == State::Blocked, tunnel.reason.as_ref().unwrap())
 }
 
 /// A target that treats every connection alike. It ends with the set.

@@ -1,0 +1,116 @@
+//! What is declared, for the supervisor: the workspace's files, with what their user allowed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::azure::{EmulatorHere, outside_reach};
+use super::load::shown;
+use crate::config::{Loaded, Variables};
+use crate::instance::{Grants, Places};
+use crate::model::{Desired, Name, Reason};
+use crate::supervisor::{Declared, Rejected, Setting, Source};
+use crate::ui::count;
+use crate::workspace::Workspace;
+
+/// A workspace's files.
+pub(super) struct WorkspaceFiles {
+    pub(super) workspace: Workspace,
+    pub(super) places: Places,
+    /// The emulator that follows the files, when there is one in this process.
+    pub(super) emulator: Option<Arc<EmulatorHere>>,
+}
+
+/// A declaration that never changes.
+pub(super) struct Fixed(pub(super) Desired);
+
+impl Source for WorkspaceFiles {
+    fn read(&self, setting: &Setting) -> Result<Declared, Rejected> {
+        let files = self.workspace.read().map_err(|error| Rejected {
+            code: "file",
+            what: error.to_string(),
+            hint: error.hint(),
+            report: None,
+        })?;
+        let variables: Variables = setting.variables.clone().into_iter().collect();
+        let Loaded { desired, diagnostics, .. } = files.load(&variables);
+        let Some(desired) = desired else {
+            let layers = files.layers();
+            let source = files.source(&layers, &variables);
+            let report: Vec<String> =
+                diagnostics.iter().map(|found| found.render(&source, false).trim_end().to_owned()).collect();
+            let mistakes = count(diagnostics.len(), "mistake");
+            return Err(Rejected {
+                code: "config",
+                what: format!("{} has {mistakes}", shown(self.workspace.shown())),
+                hint: None,
+                report: Some(report.join("\n\n")),
+            });
+        };
+        if let Some((what, way_out)) = outside_reach(&desired) {
+            let (what, hint) = (what.to_owned(), Some(way_out.to_owned()));
+            return Err(Rejected { code: "not-supported-yet", what, hint, report: None });
+        }
+        let withheld = self.withheld(&desired, setting);
+        Ok(Declared { desired, withheld })
+    }
+
+    fn accept(&self, declared: &Declared) -> Result<(), Rejected> {
+        let Some(emulator) = &self.emulator else { return Ok(()) };
+        emulator.update(&declared.desired.emulation).map_err(|what| Rejected {
+            code: "emulator",
+            what,
+            hint: None,
+            report: None,
+        })
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        let grants = Grants::load(&self.places, self.workspace.file());
+        self.workspace.paths().into_iter().chain([grants.path().to_owned()]).collect()
+    }
+}
+
+impl WorkspaceFiles {
+    /// The tunnels whose grants are not given, each with the first that is missing.
+    fn withheld(&self, desired: &Desired, setting: &Setting) -> BTreeMap<Name, Reason> {
+        let wanted = desired.grants_wanted();
+        if wanted.is_empty() {
+            return BTreeMap::new();
+        }
+        let grants = Grants::load(&self.places, self.workspace.file());
+        if let Some(problem) = grants.problem() {
+            tracing::warn!("{problem}");
+        }
+        let missing = |(name, grant): (Name, crate::model::Grant)| {
+            if setting.allowed.contains(&grant.kind) || grants.contains(&grant) {
+                return None;
+            }
+            let kind = grant.kind.word();
+            let reason = Reason {
+                code: "needs-allow".into(),
+                what: format!("{}, which you have not allowed", grant.what),
+                hint: Some(format!(
+                    "`bastion allow` shows it and asks; `bastion up --allow {kind}` allows it for this time"
+                )),
+            };
+            Some((name, reason))
+        };
+        // In reverse, so that the first of a tunnel's stands.
+        wanted.into_iter().rev().filter_map(missing).collect()
+    }
+}
+
+impl Source for Fixed {
+    fn read(&self, _setting: &Setting) -> Result<Declared, Rejected> {
+        Ok(Declared { desired: self.0.clone(), withheld: BTreeMap::new() })
+    }
+
+    fn accept(&self, _declared: &Declared) -> Result<(), Rejected> {
+        Ok(())
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,159 @@
+//! What `up` says while it runs: a line for what a tunnel has come to, what an edit changed, and once that all is ready.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch};
+
+use super::Format;
+use crate::control::TunnelEvent as Wire;
+use crate::model::{Name, State, TunnelEvent, TunnelStatus};
+use crate::supervisor::{Declaration, Handle};
+use crate::ui::Printer;
+
+/// Says what happens.
+pub(super) struct Telling {
+    format: Format,
+    printer: Printer,
+    /// The file, as it is shown to a person.
+    file: String,
+    states: BTreeMap<Name, State>,
+    /// How many were ready and blocked when that was last said.
+    told: Option<(usize, usize)>,
+    declaration: Arc<Declaration>,
+}
+
+/// What happens, one thing after another.
+pub(super) struct Happening {
+    events: broadcast::Receiver<TunnelEvent>,
+    changed: watch::Receiver<u64>,
+}
+
+/// One of them.
+pub(super) enum News {
+    /// Something happened to a tunnel.
+    Event(Box<TunnelEvent>),
+    /// There was more than could be told.
+    Lost,
+    /// Something else changed.
+    Changed,
+}
+
+impl Happening {
+    /// The next thing. Cancel-safe.
+    pub(super) async fn next(&mut self) -> News {
+        tokio::select! {
+            biased;
+            // What an edit changed is told before what comes of it.
+            changed = self.changed.changed() => match changed {
+                Ok(()) => News::Changed,
+                Err(_ended) => std::future::pending().await,
+            },
+            event = self.events.recv() => match event {
+                Ok(event) => News::Event(Box::new(event)),
+                Err(broadcast::error::RecvError::Lagged(_)) => News::Lost,
+                // The end comes by another way.
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+impl Telling {
+    pub(super) fn new(format: Format, printer: Printer, file: String) -> Self {
+        let (states, declaration) = (BTreeMap::new(), Arc::default());
+        Self { format, printer, file, states, told: None, declaration }
+    }
+
+    /// Begins to listen.
+    pub(super) fn listen(&self, handle: &Handle) -> Happening {
+        Happening { events: handle.events(), changed: handle.changed() }
+    }
+
+    pub(super) fn tell(&mut self, handle: &Handle, news: News) {
+        match news {
+            News::Event(event) => self.event(*event),
+            News::Lost => {
+                let all = handle.status().tunnels;
+                self.states.retain(|name, _| all.iter().any(|tunnel| tunnel.name == *name));
+                for tunnel in all {
+                    self.tunnel(&tunnel);
+                }
+            }
+            News::Changed => self.declaration(handle.declaration()),
+        }
+        self.sum_up();
+    }
+
+    fn event(&mut self, event: TunnelEvent) {
+        if self.format == Format::Json {
+            let line = serde_json::to_string(&Wire::from(event.clone()));
+            // Texts and numbers can always be written.
+            self.printer.data(&line.unwrap_or_default());
+        }
+        self.tunnel(&event.tunnel);
+    }
+
+    fn tunnel(&mut self, tunnel: &TunnelStatus) {
+        if self.format == Format::Text && is_worth_a_line(tunnel) {
+            self.printer.change(tunnel);
+        }
+        if tunnel.state == State::Stopped {
+            self.states.remove(&tunnel.name);
+        } else {
+            self.states.insert(tunnel.name.clone(), tunnel.state);
+        }
+    }
+
+    fn declaration(&mut self, now: Arc<Declaration>) {
+        let before = std::mem::replace(&mut self.declaration, now);
+        let now = &self.declaration;
+        if now.rejected != before.rejected {
+            match &now.rejected {
+                Some(report) => {
+                    self.printer.report(report);
+                    self.printer.report("");
+                    self.printer.warn(&format!(
+                        "{} cannot be used as it is now; everything stays as it was",
+                        self.file
+                    ));
+                }
+                None => self.printer.say(&format!("{} can be used again", self.file)),
+            }
+        }
+        // The first one is what was asked for.
+        if now.generation != before.generation && before.generation > 0 {
+            self.printer.say(&format!("{} was changed:", self.file));
+            for line in &now.lines {
+                self.printer.say(&format!("  {line}"));
+            }
+            self.told = None;
+        }
+    }
+
+    /// Says how far it has come, once nothing more is to be expected of it.
+    fn sum_up(&mut self) {
+        let count = |state| self.states.values().filter(|s| **s == state).count();
+        let going = self.states.values().filter(|state| **state != State::Draining).count();
+        let (ready, blocked) = (count(State::Ready), count(State::Blocked));
+        if going == 0 || ready + blocked < going || self.told == Some((ready, blocked)) {
+            return;
+        }
+        self.told = Some((ready, blocked));
+        match blocked {
+            0 => self.printer.say("Everything is ready; Ctrl-C stops it"),
+            _ => self
+                .printer
+                .say(&format!("{ready} of {going} tunnels are ready, {blocked} blocked; Ctrl-C stops")),
+        }
+    }
+}
+
+/// Steps on the way to a first result are not: they are over before anybody reads them.
+fn is_worth_a_line(tunnel: &TunnelStatus) -> bool {
+    match tunnel.state {
+        State::Pending | State::Resolving => false,
+        State::Connecting => tunnel.reason.is_some(),
+        State::Ready | State::Degraded | State::Blocked | State::Draining | State::Stopped => true,
+    }
+}
