@@ -23,7 +23,7 @@ pub(crate) struct Declaration(Arc<Mutex<Result<Declared, Rejected>>>);
 /// A supervisor that runs, until this is dropped.
 pub(crate) struct Supervised {
     pub(crate) handle: Handle,
-    pub(crate) declaration: Declaration,
+    declaration: Declaration,
     run: JoinSet<Remains>,
 }
 

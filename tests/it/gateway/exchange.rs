@@ -14,6 +14,7 @@ use super::stage::{
     ADDRESS, ECHO, End, HTTP, PATIENCE, Stage, Tokens, always, destination, drain, emulation, fault, id,
     options,
 };
+use crate::supervised::Supervised;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 

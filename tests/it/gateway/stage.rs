@@ -20,6 +20,8 @@ use bastion::model::{
 };
 use bastion::net::{Network, Proxy, Trust};
 use bastion::supervisor::Surroundings;
+
+use crate::supervised::Supervised;
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
