@@ -31,6 +31,9 @@ mod process;
 mod programs;
 #[cfg(test)]
 #[cfg(unix)]
+mod reload;
+#[cfg(test)]
+#[cfg(unix)]
 mod schema;
 #[cfg(test)]
 mod server;
