@@ -1,7 +1,10 @@
 //! Edits of the file while `bastion up` keeps it: what is changed is changed at once, and nothing else notices.
 
 mod calm;
+mod mistakes;
 mod moves;
+mod saves;
+mod scp;
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
@@ -9,7 +12,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use bastion::control::client::Client;
-use bastion::control::{Status, TunnelStatus};
+use bastion::control::{Answer, Request, Status, TunnelStatus};
 use bastion::instance::{Places, Surroundings, list};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -74,8 +77,17 @@ impl Scene {
 
     /// Starts these tunnels with flags for `up`.
     pub(crate) async fn start_with(tunnels: &str, flags: &[&str]) -> Self {
+        Self::prepared(tunnels, flags, TestEnv::workspace).await
+    }
+
+    /// The same with files that are put there in a way of their own.
+    pub(crate) async fn prepared(
+        tunnels: &str,
+        flags: &[&str],
+        prepare: impl FnOnce(&TestEnv, &str),
+    ) -> Self {
         let (env, servers) = (TestEnv::new(), Servers::start().await);
-        env.workspace(&servers.workspace(tunnels));
+        prepare(&env, &servers.workspace(tunnels));
         let up = env.up(flags);
         let client = client(&env, &up).await;
         let scene = Self { env, up, client, servers };
@@ -119,6 +131,23 @@ impl Scene {
     /// Waits until a tunnel is ready, and gives the port that it listens on.
     pub(crate) async fn port(&self, name: &str) -> u16 {
         port(&self.tunnel(name, is_ready).await)
+    }
+
+    /// Has the instance do something.
+    pub(crate) async fn ask(&self, request: Request) -> Answer {
+        timeout(PATIENCE, self.client.ask(request)).await.expect("an answer").unwrap()
+    }
+
+    /// How often there was something to carry out.
+    pub(crate) fn passes(&self) -> usize {
+        self.up.stderr().iter().filter(|line| line.contains("the declared set was carried out")).count()
+    }
+
+    /// What was said after the last line like this one, without what differs from run to run.
+    pub(crate) fn said_after(&self, is_it: impl Fn(&str) -> bool, ports: &[(u16, &str)]) -> String {
+        let lines = self.up.stderr();
+        let after = lines.iter().rposition(|line| is_it(line)).map_or(0, |at| at + 1);
+        words(&lines[after..].join("\n"), ports)
     }
 
     /// How many sessions were granted for a target.
@@ -179,6 +208,17 @@ pub(crate) async fn until<T>(
 
 pub(crate) fn is_ready(tunnel: &TunnelStatus) -> bool {
     tunnel.state == "ready" && tunnel.reason.is_none()
+}
+
+/// A text with names for ports, and without log lines. Not every machine has ::1.
+pub(crate) fn words(text: &str, ports: &[(u16, &str)]) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.retain(|line| !line.contains(" INFO ") && !line.contains(" WARN "));
+    let mut text = lines.join("\n");
+    for (port, name) in ports {
+        text = text.replace(&format!(", [::1]:{port}"), "").replace(&port.to_string(), name);
+    }
+    text
 }
 
 /// The port that a tunnel listens on.

@@ -213,9 +213,9 @@ async fn old_connections_are_reset_when_they_have_had_their_time() {
     // A tunnel that is removed, and one that only moves: its connections are nobody's business.
     let moved = free_port();
     let saved = scene.edit(&format!("{CALM}{}", tunnel("a", moved, "two")));
+    drop(live(moved, "two", saved, "moved, with a drain").await);
     is_reset(removed).await;
     println!("reset after {} ms: removed", saved.elapsed().as_millis());
-    drop(live(moved, "two", saved, "moved, with a drain").await);
     closed(two).await;
     goes_on(&mut new).await;
     calm.end(&scene).await;
