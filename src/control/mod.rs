@@ -11,6 +11,7 @@ use crate::model;
 
 pub mod client;
 mod feed;
+mod reading;
 mod request;
 mod schema;
 pub mod server;

@@ -80,6 +80,9 @@ pub enum Answer {
         /// The tunnels that did not run before.
         #[serde(default)]
         started: Vec<String>,
+        /// What changed: the plan in words, a line each.
+        #[serde(default)]
+        lines: Vec<String>,
     },
     /// What was named is being stopped.
     Stopping {

@@ -69,8 +69,8 @@ pub struct Status {
     pub workspace: String,
     /// The environment, when one was chosen.
     pub env: Option<String>,
-    /// Which instance says so.
-    pub instance: Instance,
+    /// Which instance says so; null when none runs.
+    pub instance: Option<Instance>,
     /// The edition of the declared set; it grows by one with every accepted change.
     pub generation: u64,
     /// When the file says something that was not accepted: the mistakes, as `check` shows them.
@@ -204,13 +204,13 @@ pub(super) fn status(about: &About, status: model::Status) -> Status {
         version: VERSION,
         workspace: about.workspace.clone(),
         env: about.environment.clone(),
-        instance: Instance {
+        instance: Some(Instance {
             program: about.program.clone(),
             pid: about.pid,
             directory: about.directory.clone(),
             file: about.file.clone(),
             started: about.started.clone(),
-        },
+        }),
         generation: status.generation,
         rejected: status.rejected,
         tunnels: status.tunnels.into_iter().map(tunnel).collect(),

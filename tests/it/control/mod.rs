@@ -113,7 +113,9 @@ impl Instance for Script {
     fn ask(&self, request: Request) -> Answering<'_> {
         Box::pin(async move {
             let answer = match &request {
-                Request::Up { .. } => Ok(Answer::Applied { generation: 2, started: vec!["db".to_owned()] }),
+                Request::Up { .. } => {
+                    Ok(Answer::Applied { generation: 2, started: vec!["db".to_owned()], lines: vec![] })
+                }
                 Request::Down { .. } => {
                     Ok(Answer::Stopping { waiting: vec![("db".to_owned(), 2)], whole: true })
                 }
@@ -264,7 +266,7 @@ async fn every_request_arrives_as_it_was_asked() {
         Request::Prove { tunnels },
     ];
     let answers = [
-        Answer::Applied { generation: 2, started: vec!["db".to_owned()] },
+        Answer::Applied { generation: 2, started: vec!["db".to_owned()], lines: vec![] },
         Answer::Stopping { waiting: vec![("db".to_owned(), 2)], whole: true },
         Answer::Plan { lines: vec!["+ db".to_owned()], changes: 1 },
         Answer::Done,
