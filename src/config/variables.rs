@@ -13,6 +13,11 @@ impl Variables {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
+
+    /// All of them, for whoever loads the files in another process. They are not to be shown.
+    pub fn into_all(self) -> BTreeMap<String, String> {
+        self.0
+    }
 }
 
 impl FromIterator<(String, String)> for Variables {
