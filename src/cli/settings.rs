@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy as _;
 
 use crate::config::{Variables, nameable};
+use crate::instance::{Places, Surroundings};
 use crate::ui::LogWriter;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -17,10 +18,13 @@ pub(super) struct Settings {
     pub(super) file: Option<PathBuf>,
     /// `--env`, or `BASTION_ENV`.
     pub(super) environment: Option<String>,
+    /// `--profile`, or `BASTION_PROFILE` (several with commas between them): what belongs to these runs besides the
+    /// default set.
+    pub(super) profiles: Vec<String>,
     /// Where the user's own configuration is, or would be.
     pub(super) user_config: Option<PathBuf>,
-    /// A variable that is set and not supported yet.
-    pub(super) later: Option<&'static str>,
+    /// Where the system and the environment would have the files of instances.
+    surroundings: Surroundings,
     /// `BASTION_EMULATOR`: the file in which a running emulator wrote how to reach it.
     pub(super) emulator: Option<PathBuf>,
     /// The home directory, where the search for a workspace stops.
@@ -35,21 +39,30 @@ pub(super) struct Settings {
 
 impl Settings {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    pub(super) fn from_environment(file: Option<PathBuf>, environment: Option<String>) -> Self {
+    pub(super) fn from_environment(
+        file: Option<PathBuf>,
+        environment: Option<String>,
+        profiles: Vec<String>,
+    ) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |names: &[&str]| {
             names.iter().find_map(|name| set(name)).and_then(|value| value.into_string().ok())
         };
-        // Settings that are promised and not built are refused where they are used, never ignored.
-        let later = Some("BASTION_PROFILE").filter(|name| set(name).is_some());
+        let places = etcetera::choose_base_strategy().ok();
         Self {
             file,
             environment: environment
                 .or_else(|| set("BASTION_ENV").map(|name| name.to_string_lossy().into_owned())),
-            user_config: etcetera::choose_base_strategy()
-                .ok()
+            profiles: if profiles.is_empty() { listed(text(&["BASTION_PROFILE"])) } else { profiles },
+            user_config: places
+                .as_ref()
                 .map(|places| places.config_dir().join("bastion").join("config.toml")),
-            later,
+            surroundings: Surroundings {
+                runtime: places.as_ref().and_then(etcetera::BaseStrategy::runtime_dir),
+                // Windows has no place for what is remembered; this is the one for what stays on the machine.
+                state: places.as_ref().map(|all| all.state_dir().unwrap_or_else(|| all.cache_dir())),
+                temporary: std::env::temp_dir(),
+            },
             emulator: set("BASTION_EMULATOR").map(PathBuf::from),
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
             proxy: text(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
@@ -60,6 +73,11 @@ impl Settings {
                 .map(PathBuf::from)
                 .collect(),
         }
+    }
+
+    /// Where the files of this user's instances are.
+    pub(super) fn places(&self) -> Places {
+        Places::new(&self.surroundings)
     }
 
     /// The variables that files may name, as they are now: those that every workspace may, and those that the user's
@@ -77,6 +95,12 @@ impl Settings {
         let environment = environment.iter().map(|name| ("BASTION_ENV".to_owned(), (*name).to_owned()));
         known.chain(set).chain(environment).collect()
     }
+}
+
+/// The parts of a list with commas.
+fn listed(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default();
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// Logs to standard error. Only our own words: what libraries log may hold secrets.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::azure::{Azure, only_emulated};
 use super::settings::Settings;
-use super::{ExitStatus, Failure, load, nearest, refuse, stop};
+use super::{ExitStatus, Failure, Format, load, nearest, refuse, stop};
 use crate::model::{Behaviour, Desired, Name};
 use crate::supervisor::{Event, State, Supervisor};
 use crate::sys::signal::StopSignals;
@@ -42,8 +42,11 @@ pub(super) struct Arguments {
 pub(super) async fn run(
     arguments: Arguments,
     settings: &Settings,
+    format: Format,
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
+    refuse("up --format json", format == Format::Json)?;
+    refuse("up --profile", !settings.profiles.is_empty())?;
     refuse("up --detach", arguments.detach)?;
     refuse("up --wait", arguments.wait.is_some())?;
     refuse("up --best-effort", arguments.best_effort)?;
