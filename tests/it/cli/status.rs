@@ -212,6 +212,20 @@ async fn one_that_does_not_listen_is_told_of() {
 }
 
 #[tokio::test]
+async fn a_socket_that_cannot_be_reached_is_not_nothing() {
+    let env = TestEnv::new();
+    env.workspace(WORKSPACE);
+    let state = env.work().parent().unwrap().join("home/.local/state/bastion");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(state.join("run"), "no directory").unwrap();
+    for arguments in [&["status"][..], &["down"], &["plan"], &["wait"], &["port", "page"], &["reload"]] {
+        let said = words(&env, &env.run(arguments).await);
+        let start = "exit 1\n----- err\nerror: asking the running instance at `";
+        assert!(said.starts_with(start) && said.lines().count() == 3, "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn another_runtime_directory_has_other_instances() {
     let stage = Stage::new(vec![ready("page", 8080)]);
     let run = stage.env.path("run");
