@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::{Desired, GrantKind, Name, Reason, Tunnel};
+use crate::model::{Desired, GrantKind, Name, Pattern, Reason, Tunnel};
 use crate::plan::{self, Spec};
 
 /// Where the declaration comes from: a workspace's files, whoever reads them.
@@ -154,5 +154,6 @@ pub(super) fn meant<'a>(
 }
 
 fn matches(pattern: &str, name: &Name) -> bool {
-    pattern == name.as_str()
+    // What is no pattern means nothing.
+    Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
 }

@@ -28,6 +28,7 @@ use crate::gateway::AccessTokens;
 use crate::model::{Bastion, Name, Reason};
 use crate::net::Network;
 use crate::plan::Path;
+use crate::sys::socket;
 use crate::watch::{self, Watch};
 
 mod asked;
@@ -171,7 +172,7 @@ impl Supervisor {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let board = Arc::new(Board::new());
         let handle = Handle { board: Arc::clone(&board), commands: sender };
-        let live = Live::new(dialer, listen::has_ipv6_loopback().await);
+        let live = Live::new(dialer, socket::has_ipv6_loopback());
         let supervisor = Self {
             source,
             clock,

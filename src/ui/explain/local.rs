@@ -74,6 +74,31 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::FILE,
     },
     Explanation {
+        code: "not-running",
+        tried: "Talking to the running instance of this workspace.",
+        happened: "There is none, or it does not run the tunnel that was named.",
+        cause: "`bastion up` was not started, has ended, or was started for another file or environment; or the tunnel \
+                belongs to a profile.",
+        remedy: "`bastion up` starts it, `bastion up TUNNEL` one tunnel. `-f` and `--env` have to be those of its start.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "unknown-tunnel",
+        tried: "Finding the tunnel that was named on the command line.",
+        happened: "No tunnel has this name, or none matches the pattern.",
+        cause: "A slip of the finger, a renamed tunnel, or a pattern that the shell has replaced by names of files.",
+        remedy: "`bastion status` lists those that run, `bastion config` those that are declared. Put patterns in quotes.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "rejected",
+        tried: "Taking over what the workspace's files say now.",
+        happened: "They have mistakes: nothing was changed, what runs is as before.",
+        cause: "An edit that is not finished, or is wrong.",
+        remedy: "`bastion check` shows every mistake; mend them, then `bastion reload`.",
+        who: who::FILE,
+    },
+    Explanation {
         code: "version-skew",
         tried: "Talking to the running instance of this workspace.",
         happened: "It is of another version, whose interface differs.",
