@@ -58,7 +58,7 @@ impl Source for WorkspaceFiles {
     fn accept(&self, declared: &Declared) -> Result<(), Rejected> {
         let Some(emulator) = &self.emulator else { return Ok(()) };
         emulator.update(&declared.desired.emulation).map_err(|what| Rejected {
-            code: "emulator",
+            code: "rejected",
             what,
             hint: None,
             report: None,

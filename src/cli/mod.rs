@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::ui::{Color, Printer, flush};
 
 mod allow;
+mod attach;
 mod azure;
 mod check;
 mod config;
@@ -256,7 +257,7 @@ impl Command {
 
     async fn run(self, settings: &Settings, format: Format, printer: Printer) -> Result<ExitStatus, Failure> {
         match self {
-            Self::Up(arguments) => up::run(arguments, settings, format, printer).await,
+            Self::Up(arguments) => Box::pin(up::run(arguments, settings, format, printer)).await,
             Self::Status(arguments) => status::run(arguments, settings, format, printer).await,
             Self::Wait(arguments) => wait::run(arguments, settings, format, printer).await,
             Self::Port(arguments) => port::run(arguments, settings, format, printer).await,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::time::SystemTime;
 
 use tokio::time::timeout;
 
@@ -14,7 +15,7 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure, load};
 use crate::control::client::{Client, ClientError};
 use crate::control::{Answer, Request};
-use crate::instance::{self, Identity, Owner, Places};
+use crate::instance::{self, ClaimError, Identity, Lock, Owner, Places};
 use crate::model::{Desired, Name};
 use crate::workspace::{FindError, ReadError, Workspace};
 
@@ -74,6 +75,16 @@ impl Meant {
             Some(client) => Ok(client),
             None => Err(self.not_running()),
         }
+    }
+
+    /// Claims it for this process.
+    pub(super) fn claim(&self, now: SystemTime) -> Result<Lock, ClaimError> {
+        Lock::claim(&self.places, &self.identity, now)
+    }
+
+    /// What makes it that one and no other.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Where it listens, or would.

@@ -53,7 +53,12 @@ pub(super) async fn run(
     let patterns = pick::patterns(&arguments.tunnels)?;
     let meant = Meant::find(settings)?;
     let until = Instant::now() + arguments.timeout;
-    let Some(client) = appear(&meant, until, printer).await? else {
+    let slow = || {
+        meant.exists()?;
+        printer.say(&format!("Waiting for `{}`", meant.up()));
+        Ok(())
+    };
+    let Some(client) = appear(&meant, until, slow).await? else {
         meant.exists()?;
         if format == Format::Json {
             document(&nothing(&meant, settings), printer);
@@ -71,8 +76,13 @@ pub(super) async fn run(
     tell(&tunnels, verdict, arguments.timeout, printer)
 }
 
-/// Waits for the instance to listen; none when it does not in time.
-async fn appear(meant: &Meant, until: Instant, printer: Printer) -> Result<Option<Client>, Failure> {
+/// Waits for the instance to listen; none when it does not in time. When that takes longer, `slow` is asked once
+/// whether to go on.
+pub(super) async fn appear(
+    meant: &Meant,
+    until: Instant,
+    slow: impl Fn() -> Result<(), Failure>,
+) -> Result<Option<Client>, Failure> {
     if let Some(client) = meant.client().await? {
         return Ok(Some(client));
     }
@@ -95,8 +105,7 @@ async fn appear(meant: &Meant, until: Instant, printer: Printer) -> Result<Optio
             () = sleep_until(until.min(now + PATIENCE)) => {
                 if !told && Instant::now() < until {
                     told = true;
-                    meant.exists()?;
-                    printer.say(&format!("Waiting for `{}`", meant.up()));
+                    slow()?;
                 }
             }
         }

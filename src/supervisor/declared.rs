@@ -91,13 +91,8 @@ impl Wanted {
         let mut added = Self::default();
         if named.is_empty() {
             added.default_set = true;
+            // One that no tunnel has may come to have some.
             added.profiles = profiles.iter().cloned().collect();
-            let known = |profile: &String| {
-                desired.tunnels.values().any(|tunnel| tunnel.profiles.iter().any(|p| p.as_str() == profile))
-            };
-            if let Some(profile) = profiles.iter().find(|profile| !known(profile)) {
-                return Err(Unknown(profile.clone()));
-            }
         } else {
             meant(named, desired.tunnels.keys())?;
             added.named = named.iter().cloned().collect();

@@ -23,7 +23,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::azure::Arm;
-use crate::carrier::{Carrier, Remains};
+use crate::carrier::Carrier;
 use crate::gateway::AccessTokens;
 use crate::model::{Bastion, Name, Reason};
 use crate::net::Network;
@@ -48,6 +48,7 @@ mod paths;
 mod route;
 mod routes;
 
+pub use crate::carrier::Remains;
 pub use board::Declaration;
 pub use declared::{Declared, Rejected, Setting, Source};
 pub use handle::{Applied, Handle, Refusal};

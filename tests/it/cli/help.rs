@@ -120,16 +120,24 @@ async fn help_of_up() {
     ----- out
     Bring tunnels up and keep them up, in the foreground
 
-    Every tunnel of the file without a profile, or just the named ones. Ctrl-C stops them: connections
-    get five seconds, every Bastion session is deleted.
+    Every tunnel of the file without a profile and those of the profiles that are named, or just the
+    named tunnels. The file is watched: an edit takes effect when it is saved. Ctrl-C stops: connections
+    get five seconds, every Bastion session is deleted. Beside an instance that runs already, it adds to
+    that and shows what happens there.
 
     Usage: bastion up [OPTIONS] [TUNNEL]...
 
     Arguments:
       [TUNNEL]...
-              Tunnels by name; all of the file without a profile when none is given
+              Tunnels by name, or by patterns such as 'db-*'; all without a profile when none is given
 
     Options:
+          --no-watch
+              Do not watch the file: `bastion reload` has it read again
+
+          --allow <KIND>
+              Allow what the file asks for, of this kind, as long as this runs: expose
+
       -h, --help
               Print help (see a summary with '-h')
 
