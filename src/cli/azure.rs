@@ -91,10 +91,8 @@ impl Azure {
 
     /// Stops the emulator, if it is ours. Call it when the last session is deleted.
     pub(super) async fn stop(self) {
-        let emulator = self.emulator.and_then(|here| {
-            let taken = here.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            taken
-        });
+        let take = |here: Arc<EmulatorHere>| here.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let emulator = self.emulator.and_then(take);
         if let Some(emulator) = emulator {
             emulator.stop().await;
         }

@@ -27,7 +27,7 @@ pub(super) struct Fixed(pub(super) Desired);
 impl Source for WorkspaceFiles {
     fn read(&self, setting: &Setting) -> Result<Declared, Rejected> {
         let files = self.workspace.read().map_err(|error| Rejected {
-            code: "file",
+            code: "rejected",
             what: error.to_string(),
             hint: error.hint(),
             report: None,
@@ -41,7 +41,7 @@ impl Source for WorkspaceFiles {
                 diagnostics.iter().map(|found| found.render(&source, false).trim_end().to_owned()).collect();
             let mistakes = count(diagnostics.len(), "mistake");
             return Err(Rejected {
-                code: "config",
+                code: "rejected",
                 what: format!("{} has {mistakes}", shown(self.workspace.shown())),
                 hint: None,
                 report: Some(report.join("\n\n")),
@@ -58,7 +58,7 @@ impl Source for WorkspaceFiles {
     fn accept(&self, declared: &Declared) -> Result<(), Rejected> {
         let Some(emulator) = &self.emulator else { return Ok(()) };
         emulator.update(&declared.desired.emulation).map_err(|what| Rejected {
-            code: "emulator",
+            code: "rejected",
             what,
             hint: None,
             report: None,

@@ -8,31 +8,40 @@ use super::{ExitStatus, Failure};
 use crate::config::{Loaded, Value};
 use crate::model::{Desired, Name, printable};
 use crate::ui::{Printer, count};
-use crate::workspace::{Files, FindError, Where, Workspace};
+use crate::workspace::{Files, FindError, ReadError, Where, Workspace};
 
 /// Finds the workspace that the flags and the environment mean.
 pub(super) fn find(settings: &Settings) -> Result<Workspace, Failure> {
-    let environment = settings.environment.as_deref().map(environment).transpose()?;
-    let place = Where {
+    Workspace::find(&place(settings)?).map_err(|error| not_found(&error))
+}
+
+/// Where the flags and the environment would have a workspace looked for.
+pub(super) fn place(settings: &Settings) -> Result<Where, Failure> {
+    Ok(Where {
         file: settings.file.clone(),
-        environment,
+        environment: settings.environment.as_deref().map(environment).transpose()?,
         home: settings.home.clone(),
         user_config: settings.user_config.clone(),
-    };
-    Workspace::find(&place).map_err(|error| {
-        let status = match error {
-            FindError::CurrentDirectory(_) => ExitStatus::Failed,
-            FindError::None { .. } | FindError::Foreign { .. } | FindError::Local => ExitStatus::Usage,
-        };
-        with_hint(Failure::new(status, error.to_string()), error.hint())
     })
+}
+
+/// That no workspace was found.
+pub(super) fn not_found(error: &FindError) -> Failure {
+    let status = match error {
+        FindError::CurrentDirectory(_) => ExitStatus::Failed,
+        FindError::None { .. } | FindError::Foreign { .. } | FindError::Local => ExitStatus::Usage,
+    };
+    with_hint(Failure::new(status, error.to_string()), error.hint())
 }
 
 /// Reads all layers of a workspace.
 pub(super) fn read(workspace: &Workspace) -> Result<Files, Failure> {
-    workspace.read().map_err(|error| {
-        with_hint(Failure::new(ExitStatus::Usage, error.to_string()), error.hint().as_deref())
-    })
+    workspace.read().map_err(|error| not_read(&error))
+}
+
+/// That the files of a workspace cannot be read.
+pub(super) fn not_read(error: &ReadError) -> Failure {
+    with_hint(Failure::new(ExitStatus::Usage, error.to_string()), error.hint().as_deref())
 }
 
 /// What the files say, without a mistake.
@@ -50,7 +59,17 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
 
 /// As [`load`], with what a mistake leads to.
 pub(super) fn checked(settings: &Settings, printer: Printer, so: &str) -> Result<Checked, Failure> {
-    let files = read(&find(settings)?)?;
+    checked_in(&find(settings)?, settings, printer, so)
+}
+
+/// As [`checked`], of a workspace that was found.
+pub(super) fn checked_in(
+    workspace: &Workspace,
+    settings: &Settings,
+    printer: Printer,
+    so: &str,
+) -> Result<Checked, Failure> {
+    let files = read(workspace)?;
     let variables = settings.variables(&files.mentioned(), settings.environment.as_deref());
     let Loaded { desired, diagnostics, warnings, values } = files.load(&variables);
     let layers = files.layers();

@@ -6,24 +6,37 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::model::chain;
 use crate::ui::{Color, Printer, flush};
 
+mod allow;
+mod attach;
 mod azure;
 mod check;
 mod config;
 mod declaration;
+mod down;
 mod emulator;
 mod explain;
+mod failure;
+mod following;
 mod instance;
 mod load;
+mod pick;
+mod plan;
+mod port;
+mod reload;
+mod running;
 mod schema;
 mod settings;
+mod status;
 mod stop;
 mod telling;
 mod tunnel;
 mod up;
+mod verdict;
+mod wait;
 
+use failure::Failure;
 use settings::Settings;
 
 /// Where the options stand that every command understands.
@@ -40,6 +53,8 @@ pub enum ExitStatus {
     Usage,
     /// Sign-in or permission.
     SignIn,
+    /// Not ready in time.
+    NotReady,
     /// Another instance or program in the way.
     InTheWay,
     /// Interrupted from the keyboard.
@@ -53,6 +68,7 @@ impl From<ExitStatus> for ExitCode {
             ExitStatus::Failed => 1,
             ExitStatus::Usage => 2,
             ExitStatus::SignIn => 3,
+            ExitStatus::NotReady => 4,
             ExitStatus::InTheWay => 5,
             ExitStatus::Interrupted => 130,
         })
@@ -89,28 +105,32 @@ struct Global {
     /// When to colour
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL)]
     color: Color,
-    #[arg(long, global = true, hide = true, value_name = "PROFILE")]
+    /// Tunnels of this profile too; may be repeated (or BASTION_PROFILE, with commas)
+    #[arg(long, global = true, value_name = "PROFILE", help_heading = GLOBAL)]
     profile: Vec<String>,
-    #[arg(long, global = true, hide = true, value_name = "FORMAT")]
+    /// For people or for programs: `text` or `json`, where a program may read
+    #[arg(long, global = true, value_name = "FORMAT", help_heading = GLOBAL)]
     format: Option<String>,
 }
 
+/// What can be typed, in the order in which one meets it. What each does is said where its arguments are.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring tunnels up and keep them up, in the foreground
     Up(up::Arguments),
-    /// Open one tunnel without a file, with the options of `az network bastion tunnel`
-    Tunnel(tunnel::Arguments),
-    /// Run a local stand-in for Azure: sign-in, Resource Manager, Bastion gateway
-    Emulator(emulator::Arguments),
-    /// Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
-    Explain(explain::Arguments),
-    /// Check the workspace's files: every mistake in every environment
+    #[command(visible_alias = "ps")]
+    Status(status::Arguments),
+    Wait(wait::Arguments),
+    Port(port::Arguments),
+    Plan(plan::Arguments),
+    Reload(reload::Arguments),
+    Down(down::Arguments),
     Check(check::Arguments),
-    /// Show the merged, resolved workspace, with where each value came from
     Config(config::Arguments),
-    /// Print a JSON Schema: of bastion.toml, or of what this program answers
+    Allow(allow::Arguments),
+    Explain(explain::Arguments),
     Schema(schema::Arguments),
+    Tunnel(tunnel::Arguments),
+    Emulator(emulator::Arguments),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -118,11 +138,9 @@ enum Command {
 /// Commands that are planned and not built.
 const NOT_YET: &[&str] = &[
     "add",
-    "allow",
     "bench",
     "broker",
     "completions",
-    "down",
     "env",
     "export",
     "gc",
@@ -133,25 +151,22 @@ const NOT_YET: &[&str] = &[
     "logout",
     "logs",
     "man",
-    "plan",
-    "port",
     "proxy",
-    "ps",
     "rdp",
-    "reload",
     "report",
     "restart",
     "retry",
     "run",
     "ssh",
-    "status",
     "timeline",
     "trust",
-    "wait",
     "whoami",
 ];
 /// Commands that can be typed.
-const BUILT: &[&str] = &["up", "tunnel", "emulator", "explain", "check", "config", "schema", "help"];
+const BUILT: &[&str] = &[
+    "up", "status", "ps", "wait", "port", "plan", "reload", "down", "check", "config", "allow", "explain",
+    "schema", "tunnel", "emulator", "help",
+];
 
 /// For whom data is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,14 +193,6 @@ impl std::str::FromStr for Format {
     }
 }
 
-/// Why a command did not do what it was asked.
-#[derive(Debug)]
-struct Failure {
-    status: ExitStatus,
-    what: String,
-    hint: Option<String>,
-}
-
 /// Runs the program.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
     let cli = match Cli::try_parse_from(arguments) {
@@ -200,7 +207,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
     let printer = Printer::new(cli.global.color, cli.global.quiet);
     settings::log(cli.global.verbose, cli.global.quiet, printer.colors());
     let status = run(cli, printer).unwrap_or_else(|failure| {
-        printer.error(&failure.what, failure.hint.as_deref());
+        failure.tell(printer);
         failure.status
     });
     flush();
@@ -209,14 +216,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
     let Global { file, env, profile, format, verbose: _, quiet: _, color: _ } = cli.global;
-    let format = match (&cli.command, format) {
-        (Command::Up(_) | Command::Explain(_) | Command::Check(_) | Command::Config(_), Some(format)) => {
-            format.parse()?
-        }
-        (_, format) => {
-            refuse("--format", format.is_some())?;
-            Format::Text
-        }
+    let format = match (cli.command.writes_for_programs(), format) {
+        (_, None) => Format::Text,
+        (true, Some(format)) => format.parse()?,
+        (false, Some(_)) => return Err(Failure::new(ExitStatus::Usage, "`--format` is not supported yet")),
     };
     let settings = Settings::from_environment(file, env, profile);
     crate::sys::limits::raise_open_files();
@@ -224,21 +227,53 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("starting the runtime: {error}")))?;
-    let status = match cli.command {
-        Command::Up(arguments) => runtime.block_on(Box::pin(up::run(arguments, &settings, format, printer))),
-        Command::Tunnel(arguments) => runtime.block_on(Box::pin(tunnel::run(arguments, &settings, printer))),
-        Command::Emulator(arguments) => {
-            runtime.block_on(Box::pin(emulator::run(arguments, &settings, printer)))
-        }
-        Command::Explain(arguments) => explain::run(&arguments, format, printer),
-        Command::Check(arguments) => check::run(&arguments, &settings, format, printer),
-        Command::Config(config::Arguments {}) => config::run(&settings, format, printer),
-        Command::Schema(arguments) => Ok(schema::run(&arguments, printer)),
-        Command::Other(words) => Err(unknown(&words)),
-    };
+    let status = runtime.block_on(Box::pin(cli.command.run(&settings, format, printer)));
     // A name look-up that hangs in the system must not hold up the exit.
     runtime.shutdown_background();
     status
+}
+
+impl Command {
+    /// Whether `--format` means something to it.
+    fn writes_for_programs(&self) -> bool {
+        match self {
+            Self::Up(_)
+            | Self::Status(_)
+            | Self::Wait(_)
+            | Self::Port(_)
+            | Self::Plan(_)
+            | Self::Reload(_)
+            | Self::Check(_)
+            | Self::Config(_)
+            | Self::Explain(_) => true,
+            Self::Down(_)
+            | Self::Allow(_)
+            | Self::Schema(_)
+            | Self::Tunnel(_)
+            | Self::Emulator(_)
+            | Self::Other(_) => false,
+        }
+    }
+
+    async fn run(self, settings: &Settings, format: Format, printer: Printer) -> Result<ExitStatus, Failure> {
+        match self {
+            Self::Up(arguments) => Box::pin(up::run(arguments, settings, format, printer)).await,
+            Self::Status(arguments) => status::run(arguments, settings, format, printer).await,
+            Self::Wait(arguments) => wait::run(arguments, settings, format, printer).await,
+            Self::Port(arguments) => port::run(arguments, settings, format, printer).await,
+            Self::Plan(plan::Arguments {}) => plan::run(settings, format, printer).await,
+            Self::Reload(reload::Arguments {}) => reload::run(settings, format, printer).await,
+            Self::Down(arguments) => down::run(arguments, settings, printer).await,
+            Self::Check(arguments) => check::run(&arguments, settings, format, printer),
+            Self::Config(config::Arguments {}) => config::run(settings, format, printer),
+            Self::Allow(arguments) => allow::run(&arguments, settings, printer),
+            Self::Explain(arguments) => explain::run(&arguments, format, printer),
+            Self::Schema(arguments) => Ok(schema::run(&arguments, printer)),
+            Self::Tunnel(arguments) => tunnel::run(arguments, settings, printer).await,
+            Self::Emulator(arguments) => emulator::run(arguments, settings, printer).await,
+            Self::Other(words) => Err(unknown(&words)),
+        }
+    }
 }
 
 /// Refuses what is promised and not built, by name.
@@ -269,23 +304,4 @@ fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a 
     let scored = known.map(|known| (strsim::jaro_winkler(typed, known), known));
     let near = scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
     near.map(|(_, known)| known)
-}
-
-impl Failure {
-    fn new(status: ExitStatus, what: impl Into<String>) -> Self {
-        Self { status, what: what.into(), hint: None }
-    }
-
-    fn from_error(status: ExitStatus, error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::new(status, chain(error))
-    }
-
-    fn refused(refused: &crate::control::Refused) -> Self {
-        Self { status: ExitStatus::Usage, what: refused.what.clone(), hint: refused.hint.clone() }
-    }
-
-    fn hint(mut self, hint: &str) -> Self {
-        self.hint = Some(hint.to_owned());
-        self
-    }
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::ExitStatus;
-use crate::carrier::Remains;
 use crate::model::Name;
 use crate::supervisor::Handle;
+use crate::supervisor::Remains;
 use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::Printer;
 
@@ -55,6 +55,13 @@ pub(super) async fn stop(
     };
     match why {
         StopSignal::Terminate if !clean => ExitStatus::Failed,
+        StopSignal::Interrupt | StopSignal::Terminate => status_of(why),
+    }
+}
+
+/// What a command ends with that a signal ended.
+pub(super) fn status_of(why: StopSignal) -> ExitStatus {
+    match why {
         StopSignal::Interrupt => ExitStatus::Interrupted,
         StopSignal::Terminate => ExitStatus::Done,
     }

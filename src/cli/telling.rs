@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
 use super::Format;
-use crate::control::TunnelEvent as Wire;
+use crate::control::{Status, TunnelEvent as Wire};
 use crate::model::{Name, State, TunnelEvent, TunnelStatus};
 use crate::supervisor::{Declaration, Handle};
-use crate::ui::Printer;
+use crate::sys::clock;
+use crate::ui::{Printer, safe_json, safe_lines};
 
 /// Says what happens.
 pub(super) struct Telling {
@@ -20,6 +21,8 @@ pub(super) struct Telling {
     states: BTreeMap<Name, State>,
     /// How many were ready and blocked when that was last said.
     told: Option<(usize, usize)>,
+    /// What Ctrl-C does.
+    interrupt: &'static str,
     declaration: Arc<Declaration>,
 }
 
@@ -62,7 +65,15 @@ impl Happening {
 impl Telling {
     pub(super) fn new(format: Format, printer: Printer, file: String) -> Self {
         let (states, declaration) = (BTreeMap::new(), Arc::default());
-        Self { format, printer, file, states, told: None, declaration }
+        Self { format, printer, file, states, told: None, interrupt: "Ctrl-C stops it", declaration }
+    }
+
+    /// As for an instance in another process.
+    pub(super) fn attached(&self) -> Self {
+        Self {
+            interrupt: "Ctrl-C leaves it running",
+            ..Self::new(self.format, self.printer, self.file.clone())
+        }
     }
 
     /// Begins to listen.
@@ -72,7 +83,7 @@ impl Telling {
 
     pub(super) fn tell(&mut self, handle: &Handle, news: News) {
         match news {
-            News::Event(event) => self.event(*event),
+            News::Event(event) => self.event(&event),
             News::Lost => {
                 let all = handle.status().tunnels;
                 self.states.retain(|name, _| all.iter().any(|tunnel| tunnel.name == *name));
@@ -85,13 +96,42 @@ impl Telling {
         self.sum_up();
     }
 
-    fn event(&mut self, event: TunnelEvent) {
+    fn event(&mut self, event: &TunnelEvent) {
         if self.format == Format::Json {
-            let line = serde_json::to_string(&Wire::from(event.clone()));
-            // Texts and numbers can always be written.
-            self.printer.data(&line.unwrap_or_default());
+            self.json(&Wire::from(event.clone()));
         }
         self.tunnel(&event.tunnel);
+    }
+
+    /// Something happened to a tunnel of an instance in another process.
+    pub(super) fn remote(&mut self, event: Wire, program: &str) {
+        if self.format == Format::Json {
+            self.json(&event);
+        }
+        self.tunnel(&event.now.into_model(program, clock::now()));
+        self.sum_up();
+    }
+
+    /// All that holds of an instance in another process.
+    pub(super) fn remote_whole(&mut self, status: Status) {
+        let all = status.into_model(clock::now());
+        self.declaration(Arc::new(Declaration {
+            generation: all.generation,
+            lines: Vec::new(),
+            rejected: all.rejected,
+        }));
+        self.states.retain(|name, _| all.tunnels.iter().any(|tunnel| tunnel.name == *name));
+        for tunnel in all.tunnels {
+            if self.states.get(&tunnel.name) != Some(&tunnel.state) {
+                self.tunnel(&tunnel);
+            }
+        }
+        self.sum_up();
+    }
+
+    fn json(&self, event: &Wire) {
+        // Texts and numbers can always be written. What is not ours must not reach a terminal as it is.
+        self.printer.data(&safe_json(&serde_json::to_string(event).unwrap_or_default()));
     }
 
     fn tunnel(&mut self, tunnel: &TunnelStatus) {
@@ -111,7 +151,7 @@ impl Telling {
         if now.rejected != before.rejected {
             match &now.rejected {
                 Some(report) => {
-                    self.printer.report(report);
+                    self.printer.report(&safe_lines(report));
                     self.printer.report("");
                     self.printer.warn(&format!(
                         "{} cannot be used as it is now; everything stays as it was",
@@ -123,7 +163,8 @@ impl Telling {
         }
         // The first one is what was asked for.
         if now.generation != before.generation && before.generation > 0 {
-            self.printer.say(&format!("{} was changed:", self.file));
+            let colon = if now.lines.is_empty() { "" } else { ":" };
+            self.printer.say(&format!("{} was changed{colon}", self.file));
             for line in &now.lines {
                 self.printer.say(&format!("  {line}"));
             }
@@ -141,10 +182,10 @@ impl Telling {
         }
         self.told = Some((ready, blocked));
         match blocked {
-            0 => self.printer.say("Everything is ready; Ctrl-C stops it"),
+            0 => self.printer.say(&format!("Everything is ready; {}", self.interrupt)),
             _ => self
                 .printer
-                .say(&format!("{ready} of {going} tunnels are ready, {blocked} blocked; Ctrl-C stops")),
+                .say(&format!("{ready} of {going} tunnels are ready, {blocked} blocked; {}", self.interrupt)),
         }
     }
 }

@@ -9,11 +9,11 @@ use super::azure::{Azure, no_sign_in_yet};
 use super::declaration::Fixed;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, stop};
-use crate::carrier::Remains;
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
     Machine, Name, NameError, Port, Reason, ResourceId, Service, State, Target, Tunnel, TunnelStatus,
 };
+use crate::supervisor::Remains;
 use crate::supervisor::{Parts, Setting, Supervisor};
 use crate::sys::clock;
 use crate::sys::signal::{StopSignal, StopSignals};

@@ -1,22 +1,27 @@
 //! `bastion up`: the declared tunnels, up and kept up, in the foreground.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::azure::{Azure, only_emulated};
 use super::declaration::WorkspaceFiles;
 use super::instance::{Running, kinds, refused};
+use super::running::Meant;
 use super::settings::Settings;
 use super::telling::Telling;
-use super::{ExitStatus, Failure, Format, load, refuse, stop};
-use crate::carrier::Remains;
+use super::wait::appear;
+use super::{ExitStatus, Failure, Format, attach, load, pick, refuse, stop};
 use crate::control::{About, server};
-use crate::instance::{Identity, Lock};
-use crate::model::{Desired, Name};
+use crate::instance::{ClaimError, Lock};
+use crate::model::{Desired, Name, Pattern};
+use crate::supervisor::Remains;
 use crate::supervisor::{Handle, Parts, Setting, Supervisor};
 use crate::sys::clock;
 use crate::sys::local::LocalListener;
@@ -24,6 +29,11 @@ use crate::sys::signal::StopSignals;
 use crate::ui::Printer;
 use crate::watch::Mode;
 use crate::workspace::Workspace;
+
+/// How long another instance may take to listen, or to be gone.
+const STARTING: Duration = Duration::from_secs(20);
+/// How often it is looked whether it is gone, which nobody tells.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Bring tunnels up and keep them up, in the foreground
 ///
@@ -52,10 +62,11 @@ pub(super) struct Arguments {
 }
 
 /// What is asked of an instance, whether it is our own or one that runs already.
-struct Wish {
-    tunnels: Vec<String>,
-    profiles: Vec<String>,
-    setting: Setting,
+#[derive(Clone)]
+pub(super) struct Wish {
+    pub(super) tunnels: Vec<String>,
+    pub(super) profiles: Vec<String>,
+    pub(super) setting: Setting,
 }
 
 pub(super) async fn run(
@@ -69,10 +80,13 @@ pub(super) async fn run(
     refuse("up --best-effort", arguments.best_effort)?;
     refuse("up --metrics", arguments.metrics.is_some())?;
     let allowed = kinds(&arguments.allow).map_err(|refused| Failure::refused(&refused))?;
+    let meant = Meant::find(settings)?;
     let workspace = load::find(settings)?;
     let desired = load::load(settings, printer)?;
     only_emulated(&desired)?;
-    declares_something(&desired, &arguments.tunnels, &settings.profiles)?;
+    let patterns = pick::patterns(&arguments.tunnels)?;
+    declares_something(&desired, &patterns, &settings.profiles)?;
+    pick::warn_of_profiles(&desired, &settings.profiles, printer);
     let files = load::read(&workspace)?;
     let variables = settings.variables(&files.mentioned(), settings.environment.as_deref()).into_all();
     let wish = Wish {
@@ -82,8 +96,28 @@ pub(super) async fn run(
     };
     let watch = (!arguments.no_watch).then_some(Mode::Auto);
     let telling = Telling::new(format, printer, load::shown(workspace.shown()));
-    let start = Start { workspace, desired, watch, wish, telling };
-    start.run(settings, printer).await
+    // Before anything that would have to be cleaned up.
+    let mut signals = StopSignals::register().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
+    })?;
+    let now = clock::now();
+    let until = Instant::now() + STARTING;
+    let lock = loop {
+        match meant.claim(now) {
+            Ok(lock) => break lock,
+            Err(ClaimError::Held(_) | ClaimError::Starting) if Instant::now() < until => {}
+            Err(error) => return Err(Failure::from_error(ExitStatus::InTheWay, &error)),
+        }
+        // Whoever holds it listens, or is about to, or is about to end.
+        if let Some(client) = appear(&meant, Instant::now() + LOOK, || Ok(())).await? {
+            let mut telling = telling.attached();
+            if let Some(status) = attach::attach(&client, &wish, &mut telling, &mut signals, printer).await? {
+                return Ok(status);
+            }
+        }
+    };
+    let start = Start { workspace, desired, watch, wish, telling, lock, started: now };
+    Box::pin(start.run(&meant, settings, &mut signals, printer)).await
 }
 
 /// Everything that a start needs.
@@ -93,25 +127,29 @@ struct Start {
     watch: Option<Mode>,
     wish: Wish,
     telling: Telling,
+    lock: Lock,
+    started: SystemTime,
 }
 
 impl Start {
-    async fn run(self, settings: &Settings, printer: Printer) -> Result<ExitStatus, Failure> {
-        // Before anything that would have to be cleaned up.
-        let mut signals = StopSignals::register().map_err(|error| {
-            Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
-        })?;
-        let identity = identity(&self.workspace);
-        let places = settings.places();
-        let now = clock::now();
-        let lock = Lock::claim(&places, &identity, now)
-            .map_err(|error| Failure::from_error(ExitStatus::InTheWay, &error))?;
+    async fn run(
+        self,
+        meant: &Meant,
+        settings: &Settings,
+        signals: &mut StopSignals,
+        printer: Printer,
+    ) -> Result<ExitStatus, Failure> {
+        let (lock, identity) = (self.lock, meant.identity());
         let socket = server::bind(lock.socket()).map_err(|error| {
             let path = load::shown(lock.socket());
             Failure::new(ExitStatus::Failed, format!("listening for other commands on {path}: {error}"))
         })?;
         let azure = Azure::emulated(self.desired.emulation.clone(), settings, printer).await?;
-        let source = WorkspaceFiles { workspace: self.workspace, places, emulator: azure.emulator() };
+        let source = WorkspaceFiles {
+            workspace: self.workspace,
+            places: settings.places(),
+            emulator: azure.emulator(),
+        };
         let parts = Parts {
             source: Arc::new(source),
             dialer: Arc::new(azure.surroundings.clone()),
@@ -126,10 +164,10 @@ impl Start {
             &identity.directory,
             &identity.file,
             identity.environment.as_ref(),
-            now,
+            self.started,
         );
         let listening = Listening::start(socket, Running { about, handle: handle.clone() });
-        let ended = keep(supervisor.run(), &handle, &mut signals, self.wish, self.telling, printer).await;
+        let ended = keep(supervisor.run(), &handle, signals, self.wish, self.telling, printer).await;
         listening.stop().await;
         azure.stop().await;
         drop(lock);
@@ -193,29 +231,20 @@ impl Listening {
     }
 }
 
-fn identity(workspace: &Workspace) -> Identity {
-    Identity {
-        directory: workspace.directory().to_owned(),
-        file: workspace.file().file_name().unwrap_or_default().to_owned(),
-        environment: workspace.environment().cloned(),
-    }
-}
-
-/// Refuses a start that would start nothing.
-fn declares_something(desired: &Desired, named: &[String], profiles: &[String]) -> Result<(), Failure> {
+/// Refuses a start that would start nothing, and names that no tunnel has.
+fn declares_something(desired: &Desired, patterns: &[Pattern], profiles: &[String]) -> Result<(), Failure> {
     if desired.tunnels.is_empty() {
         return Err(Failure::new(ExitStatus::Usage, "this workspace declares no tunnel")
             .hint("add one: `[tunnels]` with `web = \"8080 -> TARGET:80\"`"));
     }
-    let mut meant = desired.tunnels.values().filter(|tunnel| {
-        tunnel.profiles.is_empty() || tunnel.profiles.iter().any(|p| profiles.iter().any(|q| q == p.as_str()))
-    });
-    if !named.is_empty() || meant.next().is_some() {
+    pick::known(patterns, desired.tunnels.keys())?;
+    let mut meant = desired.tunnels.values().filter(|tunnel| pick::by_default(tunnel, profiles));
+    if !patterns.is_empty() || meant.next().is_some() {
         return Ok(());
     }
-    let profiles: std::collections::BTreeSet<&Name> =
-        desired.tunnels.values().flat_map(|tunnel| &tunnel.profiles).collect();
-    let all: Vec<&str> = profiles.into_iter().map(Name::as_str).collect();
+    let all: BTreeSet<&str> =
+        desired.tunnels.values().flat_map(|tunnel| &tunnel.profiles).map(Name::as_str).collect();
+    let all: Vec<&str> = all.into_iter().collect();
     Err(Failure::new(ExitStatus::Usage, "every tunnel of this workspace belongs to a profile")
         .hint(&format!("`bastion --profile PROFILE up` starts those of one: {}", all.join(", "))))
 }

@@ -37,6 +37,7 @@ pub use defaults::defaults_of;
 pub use diagnostic::{Diagnostic, Edit, Help, Label};
 pub use interpolate::{mentioned, nameable};
 pub use layers::{Layer, LayerKind};
+pub use lower::read_duration;
 pub use place::Place;
 pub use provenance::{Origin, Value};
 pub use schema::schema;

@@ -19,6 +19,8 @@ pub(super) struct Record {
     pub(super) waiting: bool,
     /// It was ready at least once.
     pub(super) worked: bool,
+    /// The last set-up of a connection failed: that a probe passes does not make up for it.
+    pub(super) unfit: bool,
     /// When it was last shown to work.
     proven: Option<Instant>,
     /// The state that was last told.
@@ -71,6 +73,7 @@ impl Record {
             probing,
             waiting: false,
             worked: false,
+            unfit: false,
             proven: None,
             shown: PathState::Pending,
         }
@@ -104,7 +107,9 @@ impl Record {
 
     /// It was shown to work.
     pub(super) fn succeeded(&mut self, now: Instant) {
-        self.tries.worked();
+        if !self.unfit {
+            self.tries.worked();
+        }
         self.health = Health::Fine { verified: true };
         self.due = Due::Never;
         self.worked = true;

@@ -120,7 +120,7 @@ impl Supervisor {
         }
     }
 
-    fn answer(&mut self, job: Job, answer: Result<Applied, Rejected>) {
+    fn answer(&self, job: Job, answer: Result<Applied, Rejected>) {
         match (answer, job) {
             (Err(rejected), job) => self.reject(job, rejected),
             (Ok(applied), Job::Up { reply, .. } | Job::Reload { reply, .. } | Job::Plan { reply, .. }) => {
@@ -131,7 +131,7 @@ impl Supervisor {
     }
 
     /// The declaration cannot be carried out: everything stays as it is, and that is told.
-    fn reject(&mut self, job: Job, rejected: Rejected) {
+    fn reject(&self, job: Job, rejected: Rejected) {
         if self.declared.is_some() && !matches!(job, Job::Plan { .. }) {
             self.board.rejected(rejected.report.clone().unwrap_or_else(|| rejected.what.clone()));
         }

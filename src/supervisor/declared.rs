@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::{Desired, GrantKind, Name, Reason, Tunnel};
+use crate::model::{Desired, GrantKind, Name, Pattern, Reason, Tunnel};
 use crate::plan::{self, Spec};
 
 /// Where the declaration comes from: a workspace's files, whoever reads them.
@@ -91,13 +91,8 @@ impl Wanted {
         let mut added = Self::default();
         if named.is_empty() {
             added.default_set = true;
+            // One that no tunnel has may come to have some.
             added.profiles = profiles.iter().cloned().collect();
-            let known = |profile: &String| {
-                desired.tunnels.values().any(|tunnel| tunnel.profiles.iter().any(|p| p.as_str() == profile))
-            };
-            if let Some(profile) = profiles.iter().find(|profile| !known(profile)) {
-                return Err(Unknown(profile.clone()));
-            }
         } else {
             meant(named, desired.tunnels.keys())?;
             added.named = named.iter().cloned().collect();
@@ -154,5 +149,6 @@ pub(super) fn meant<'a>(
 }
 
 fn matches(pattern: &str, name: &Name) -> bool {
-    pattern == name.as_str()
+    // What is no pattern means nothing.
+    Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
 }

@@ -43,8 +43,8 @@ pub enum Refusal {
     /// The declaration cannot be carried out.
     #[error("{}", .0.what)]
     Rejected(Rejected),
-    /// No tunnel or profile is called so.
-    #[error("there is no tunnel or profile `{name}`")]
+    /// No tunnel is called so.
+    #[error("there is no tunnel `{name}`")]
     Unknown {
         /// What was asked for.
         name: String,

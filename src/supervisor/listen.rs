@@ -67,11 +67,6 @@ async fn bind_once(addresses: &[SocketAddr]) -> Result<BTreeMap<SocketAddr, TcpL
     Ok(bound)
 }
 
-/// Whether this machine has ::1.
-pub(super) async fn has_ipv6_loopback() -> bool {
-    TcpListener::bind(("::1", 0)).await.is_ok()
-}
-
 impl Listener {
     /// Accepts on an address for its owner, from now on.
     pub(super) fn start(listener: TcpListener, owner: Arc<Edition>, tasks: &mut JoinSet<()>) -> Self {

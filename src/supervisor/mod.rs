@@ -23,11 +23,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::azure::Arm;
-use crate::carrier::{Carrier, Remains};
+use crate::carrier::Carrier;
 use crate::gateway::AccessTokens;
 use crate::model::{Bastion, Name, Reason};
 use crate::net::Network;
 use crate::plan::Path;
+use crate::sys::socket;
 use crate::watch::{self, Watch};
 
 mod asked;
@@ -47,6 +48,7 @@ mod paths;
 mod route;
 mod routes;
 
+pub use crate::carrier::Remains;
 pub use board::Declaration;
 pub use declared::{Declared, Rejected, Setting, Source};
 pub use handle::{Applied, Handle, Refusal};
@@ -171,7 +173,7 @@ impl Supervisor {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let board = Arc::new(Board::new());
         let handle = Handle { board: Arc::clone(&board), commands: sender };
-        let live = Live::new(dialer, listen::has_ipv6_loopback().await);
+        let live = Live::new(dialer, socket::has_ipv6_loopback());
         let supervisor = Self {
             source,
             clock,

@@ -67,7 +67,7 @@ impl Supervisor {
     }
 
     /// Shows what came of a pass.
-    pub(super) fn publish(&mut self, pass: Pass) -> Applied {
+    pub(super) fn publish(&self, pass: Pass) -> Applied {
         let names = self.board.names().into_iter().chain(pass.gone);
         let names: BTreeSet<Name> =
             names.chain(self.live.tunnels.keys().chain(self.withheld.keys()).cloned()).collect();

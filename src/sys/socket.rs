@@ -34,6 +34,11 @@ pub fn prepare_outgoing(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this machine has `::1`. Systems without it say so in several ways.
+pub fn has_ipv6_loopback() -> bool {
+    std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
 /// Sets up an accepted local connection.
 ///
 /// # Errors

@@ -26,6 +26,14 @@ pub fn tunnel_line(tunnel: &TunnelStatus) -> String {
     line.trim_end().to_owned()
 }
 
+/// The same without name and colour, for the middle of a sentence.
+pub fn plain_line(tunnel: &TunnelStatus) -> String {
+    match text(tunnel) {
+        empty if empty.is_empty() => format!("it is {}", tunnel.state.word()),
+        text => text,
+    }
+}
+
 fn text(tunnel: &TunnelStatus) -> String {
     match tunnel.state {
         State::Ready => {

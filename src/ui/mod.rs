@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 mod explain;
 mod human;
 mod line;
+mod others;
 #[cfg(test)]
 mod samples;
 mod status;
@@ -16,7 +17,8 @@ mod values;
 
 pub use explain::{Explanation, codes, explained, explanation, explanations};
 pub use human::{age, count, seconds, size};
-pub use line::tunnel_line;
+pub use line::{plain_line, tunnel_line};
+pub use others::{safe_json, safe_lines};
 pub use status::status;
 pub use table::terminal_width;
 pub use terminal::{LogWriter, flush};
@@ -121,6 +123,12 @@ impl Printer {
         if let Some(hint) = hint {
             talk(&format!("{HINT}hint:{HINT:#} {hint}"));
         }
+    }
+
+    /// A question; the answer is typed behind it. The talk before it is shown first.
+    pub fn ask(self, text: &str) {
+        terminal::write(text.as_bytes().to_vec());
+        flush();
     }
 
     /// A text that was rendered elsewhere, shown even when quiet.

@@ -7,9 +7,10 @@ use comfy_table::{Cell, Color};
 
 use super::human::{age, count, size};
 use super::line::{listen, shown, target, why};
+use super::others::safe_lines;
 use super::table::{Line, Row, paragraph, render, word};
 use super::{CARE, HINT};
-use crate::model::{BastionStatus, State, Status, TunnelStatus, safe_char};
+use crate::model::{BastionStatus, State, Status, TunnelStatus};
 
 const HEADER: [&str; 7] = ["TUNNEL", "STATE", "LISTEN", "TARGET", "CONNS", "IN/OUT", "SINCE"];
 /// Addresses, then names.
@@ -38,9 +39,7 @@ fn rejected(report: &str, width: Option<u16>) -> String {
     let what = "the file was changed and has mistakes: what runs is as before the change";
     let warning = paragraph(&format!("warning: {what}"), 0, width);
     let warning = warning.replacen("warning:", &format!("{CARE}warning:{CARE:#}"), 1);
-    let safe = |c: char| if c == '\n' || c == ' ' { c } else { safe_char(c) };
-    let report: String = report.trim_end().chars().map(safe).collect();
-    format!("{warning}{report}\n\n")
+    format!("{warning}{}\n\n", safe_lines(report))
 }
 
 fn row(tunnel: &TunnelStatus, now: SystemTime) -> Row {

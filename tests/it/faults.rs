@@ -56,7 +56,7 @@ async fn echo(address: std::net::SocketAddr, bytes: &[u8]) -> (usize, &'static s
 
 /// The lines that a log has about one connection, without what differs from run to run.
 fn told(said: &str) -> String {
-    let lines = said.lines().filter(|line| line.contains(" WARN ") || line.contains(" INFO "));
+    let lines = said.lines().filter(|line| line.contains(" connection="));
     let lines = lines.map(|line| line.split_once('Z').map_or(line, |(_time, rest)| rest.trim_start()));
     let mut text = lines.collect::<Vec<_>>().join("\n");
     while let Some((before, after)) = text.split_once("bst-") {

@@ -45,4 +45,6 @@ mod streams;
 #[cfg(test)]
 mod supervised;
 #[cfg(test)]
+mod supervision;
+#[cfg(test)]
 mod watch;

@@ -13,8 +13,8 @@ use bastion::supervisor::{
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// No wait of a test is longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// No wait of a test is longer; in paused time, a minute is a usual wait.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What is declared at the moment.
 #[derive(Clone)]

@@ -8,9 +8,11 @@ pub(crate) const LAW: Law = Law {
 };
 
 /// Where codes are made up.
-const PLACES: [&str; 10] = [
+const PLACES: [&str; 12] = [
     "src/azure",
     "src/carrier",
+    "src/cli/declaration",
+    "src/cli/instance",
     "src/config/codes",
     "src/control",
     "src/gateway",

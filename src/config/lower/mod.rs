@@ -24,6 +24,8 @@ mod values;
 
 use home::Home;
 
+pub use values::read_duration;
+
 /// Where a mistake goes. Lowering never stops at one.
 type Found = Vec<Diagnostic>;
 

@@ -61,6 +61,17 @@ pub(super) fn parse_duration(text: &str, zero: Zero) -> Result<Duration, &'stati
     }
 }
 
+/// Reads a duration from a command line, which writes it as a file does.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text, Zero::Allowed).map_err(|why| match why {
+        NOT_A_DURATION => format!("{why}; durations look like \"500ms\", \"20s\", \"5m\" or \"1h 30m\""),
+        _ => why.to_owned(),
+    })
+}
+
 /// Says what is wrong with a duration.
 pub(super) fn bad_duration(text: &Text, part: Range<usize>, key: &str, why: &str) -> Diagnostic {
     let written = text.value.get(part.clone()).unwrap_or_default().to_owned();

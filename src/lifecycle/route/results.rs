@@ -72,9 +72,8 @@ impl<K: Ord + Clone> Route<K> {
     }
 
     pub(super) fn set_up(&mut self, path: &K, result: Result<(), Failure>, moment: &mut Moment<'_, K>) {
-        if !self.known || !self.paths.contains_key(path) {
-            return;
-        }
+        let Some(record) = self.paths.get_mut(path).filter(|_| self.known) else { return };
+        record.unfit = matches!(&result, Err(failure) if failure.scope == Scope::Target);
         match result {
             Ok(()) => self.works(path, moment),
             Err(failure) => self.path_failed(path, failure, moment),

@@ -197,6 +197,21 @@ fn a_tunnel_is_its_listener_and_its_path() {
 }
 
 #[test]
+fn a_path_whose_probes_pass_and_whose_connections_fail_is_tried_ever_less_often() {
+    let mut story = Story::ready(&["db"]);
+    for wait in [400, 800, 1600] {
+        story.set_up("db", target(Disposition::Retry));
+        assert_eq!(story.timer(), Some(wait * MS), "a session is granted each time, and comes to nothing");
+        assert_eq!(story.after(wait * MS), probes(&["db"]));
+        story.probed("db", Ok(()));
+        assert_eq!(story.state("db"), PathState::Ready { verified: true });
+    }
+    story.set_up("db", Ok(()));
+    story.set_up("db", target(Disposition::Retry));
+    assert_eq!(story.timer(), Some(400 * MS), "a connection is the proof");
+}
+
+#[test]
 fn keys_are_told_apart_by_endpoint_and_port() {
     let key = |ip: &str, port| Key {
         endpoint: Endpoint::Address(ip.parse().unwrap()),

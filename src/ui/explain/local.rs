@@ -57,6 +57,22 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::YOU,
     },
     Explanation {
+        code: "too-many-held",
+        tried: "Holding a connection until the path to its target works again.",
+        happened: "The connection was reset: as many as may be held for one tunnel wait already.",
+        cause: "A program that connects again and again, or very many programs, while the path is down or is not up yet.",
+        remedy: "Mend what `bastion status` shows for the tunnel. `on_outage = \"refuse\"` resets all of them at once.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "stopping",
+        tried: "Asking a running instance for something.",
+        happened: "It was not done: the instance is stopping.",
+        cause: "It was stopped by `bastion down` or a signal, and waits for its last connections or sessions.",
+        remedy: "Wait until it is gone, then `bastion up`.",
+        who: who::YOU,
+    },
+    Explanation {
         code: "network",
         tried: "Making a client for the gateway.",
         happened: "The rules for connections (certificates, proxy) could not be set up.",
@@ -71,6 +87,31 @@ pub(super) const ALL: &[Explanation] = &[
         cause: "At most 256 wait: the path is down, or more programs connect than `max_connections` or `max_sessions` \
                 serve in time.",
         remedy: "`bastion status` says what they wait for; raise that limit, or mend the path.",
+        who: who::FILE,
+    },
+    Explanation {
+        code: "not-running",
+        tried: "Talking to the running instance of this workspace.",
+        happened: "There is none, or it does not run the tunnel that was named.",
+        cause: "`bastion up` was not started, has ended, or was started for another file or environment; or the tunnel \
+                belongs to a profile.",
+        remedy: "`bastion up` starts it, `bastion up TUNNEL` one tunnel. `-f` and `--env` have to be those of its start.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "unknown-tunnel",
+        tried: "Finding the tunnel that was named on the command line.",
+        happened: "No tunnel has this name, or none matches the pattern.",
+        cause: "A slip of the finger, a renamed tunnel, or a pattern that the shell has replaced by names of files.",
+        remedy: "`bastion status` lists those that run, `bastion config` those that are declared. Put patterns in quotes.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "rejected",
+        tried: "Taking over what the workspace's files say now.",
+        happened: "They have mistakes: nothing was changed, what runs is as before.",
+        cause: "An edit that is not finished, or is wrong.",
+        remedy: "`bastion check` shows every mistake; mend them, then `bastion reload`.",
         who: who::FILE,
     },
     Explanation {

@@ -72,6 +72,9 @@ async fn all_codes() {
     needs-allow               A tunnel was not started: you have not allowed it yet.
     network                   The rules for connections (certificates, proxy) could not be set up.
     too-many-waiting          So many connections of the tunnel wait already that it was refused.
+    not-running               There is none, or it does not run the tunnel that was named.
+    unknown-tunnel            No tunnel has this name, or none matches the pattern.
+    rejected                  They have mistakes: nothing was changed, what runs is as before.
     version-skew              It is of another version, whose interface differs.
     bad-request               It did not understand the request.
     internal                  A part of this program failed by a mistake of ours; it is started again.

@@ -1,11 +1,27 @@
 //! Every word that a user sees of the commands: exit code, standard output, standard error.
 
+mod allow;
 mod check;
+#[cfg(unix)]
+mod down;
 mod explain;
 mod help;
 mod layers;
+mod plan;
+#[cfg(unix)]
+mod port;
 mod refusals;
+#[cfg(unix)]
+mod reload;
+#[cfg(unix)]
+mod skew;
+#[cfg(unix)]
+mod stage;
+#[cfg(unix)]
+mod status;
 mod tunnels;
+#[cfg(unix)]
+mod wait;
 
 use std::process::Output;
 

@@ -59,7 +59,7 @@ async fn any_client_of_http_can_ask() {
     let (status, answer) = read(&exchange(&stage.path, &post("/v1/up", body)).await);
     assert_eq!(
         (status, answer),
-        (200, serde_json::json!({ "answer": "applied", "generation": 2, "started": ["db"] }))
+        (200, serde_json::json!({ "answer": "applied", "generation": 2, "started": ["db"], "lines": [] }))
     );
     let (status, refused) = read(&exchange(&stage.path, &post("/v1/reload", "{}")).await);
     assert_eq!(

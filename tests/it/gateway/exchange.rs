@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bastion::emulator::EntryKind;
 use bastion::gateway::{Destination, Gateway, GatewayError};
-use bastion::model::{Blocked, Disposition};
+use bastion::model::{Blocked, Disposition, State};
 use bastion::model::{Endpoint, FaultAction as A, FaultPhase, Limits};
+use bastion::supervisor::Setting;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
@@ -224,14 +225,21 @@ async fn the_listener_stays_and_a_final_refusal_is_a_reset_at_once() {
     let seen = timeout(PATIENCE, drain(tunnel.connect().await)).await.unwrap();
     assert_eq!(seen, (vec![], End::Reset));
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    // The next one finds all well.
+    // Only a person can mend that, so the next one is refused without asking anybody …
+    let asked = stage.entries(EntryKind::Token).len();
+    tunnel.supervised.until_state("one", State::Blocked).await;
+    assert_eq!(timeout(PATIENCE, drain(tunnel.connect().await)).await.unwrap(), (vec![], End::Reset));
+    assert_eq!(stage.entries(EntryKind::Token).len(), asked);
+    // … until somebody says that it is mended.
+    tunnel.supervised.handle.reload(Setting::default()).await.unwrap();
+    tunnel.supervised.until_state("one", State::Ready).await;
     let mut next = tunnel.connect().await;
     next.write_all(GET).await.unwrap();
     let (answer, end) = timeout(PATIENCE, drain(next)).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200"));
     assert_eq!(end, End::Eof);
     tunnel.stop().await;
-    stage.settled(2).await;
+    stage.settled(3).await;
 }
 
 #[tokio::test]
@@ -247,7 +255,8 @@ async fn a_passing_failure_is_held_and_tried_again_with_a_new_session() {
     assert!(answer.starts_with(b"HTTP/1.1 200"), "held, then served");
     assert_eq!(end, End::Eof);
     tunnel.stop().await;
-    stage.settled(2).await;
+    // The proof of the start, the one that showed that it works again, and the connection's own.
+    stage.settled(3).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bastion::emulator::EntryKind;
 use bastion::model::{Endpoint, FaultAction as A, FaultPhase};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::stage::{ECHO, End, PATIENCE, Running, Stage, always, desired, drain, machine_id};
 
@@ -22,7 +22,7 @@ async fn given_up(tunnel: &Running, time: Duration) {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_for_a_connection_whose_time_is_up() {
+async fn connections_that_are_held_are_not_each_asked_for_again_and_again() {
     let stage = Stage::faulty(vec![]).await;
     let time = Duration::from_secs(2);
     let tunnel = tunnel(&stage, time).await;
@@ -30,11 +30,9 @@ async fn nothing_is_asked_for_a_connection_whose_time_is_up() {
     let asked = || stage.entries(EntryKind::Token).len();
     let before = asked();
     tokio::join!(given_up(&tunnel, time), given_up(&tunnel, time), given_up(&tunnel, time));
-    let by_then = asked();
-    assert!(by_then >= before + 6, "each was tried more than once");
-    sleep(Duration::from_millis(500)).await;
-    // Chance may have one of them asked in the last moment, so that it is written down after the reset; not all three.
-    assert!(asked() < by_then + 3, "{} were asked for at the deadline", asked() - by_then);
+    // One of them or all three, and from then on one probe for all of them.
+    let by_then = asked() - before;
+    assert!((2..=8).contains(&by_then), "{by_then} were asked for");
     tunnel.stop().await;
 }
 
@@ -47,7 +45,6 @@ async fn a_gateway_that_says_when_is_not_asked_before() {
     stage.emulator.inject(always(FaultPhase::Token, A::Status(429)));
     let before = stage.entries(EntryKind::Token).len();
     given_up(&tunnel, time).await;
-    sleep(Duration::from_millis(500)).await;
     assert_eq!(stage.entries(EntryKind::Token).len(), before + 1);
     tunnel.stop().await;
 }

@@ -82,8 +82,9 @@ async fn a_failed_upgrade_is_tried_again_with_a_new_session() {
         timeout(PATIENCE, local.read_exact(&mut answer)).await.unwrap().unwrap();
         assert_eq!(&answer, b"hello");
         drop(local);
-        // The proof, two failures, and the one that worked; no websocketToken was dialled twice.
-        stage.settled(4).await;
+        // The proof, two failures, each with a proof that it works again, and the one that worked; no websocketToken was
+        // dialled twice.
+        stage.settled(6).await;
         stage.innocent();
         tunnel.stop().await;
     }
