@@ -108,12 +108,6 @@ async fn removed_and_made_again() {
     .await;
 }
 
-async fn git(env: &TestEnv, arguments: &[&str]) {
-    let mut git = env.command(found("git"));
-    git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(arguments);
-    succeed(git, PATIENCE).await;
-}
-
 #[tokio::test]
 async fn as_git_does() {
     if !require("a checkout", &["git"]) {
@@ -121,22 +115,30 @@ async fn as_git_does() {
     }
     edited("git checkout", async |scene, text| {
         let env = &scene.env;
-        let old = fs::read_to_string(env.path("bastion.toml")).unwrap();
-        git(env, &["init", "-q", "-b", "main"]).await;
-        git(env, &["add", "bastion.toml"]).await;
-        git(env, &["commit", "-q", "--allow-empty", "-m", "old"]).await;
-        // The other branch is made without touching the file.
-        let blob = env.path("other");
-        write(&blob, text);
-        git(env, &["checkout", "-q", "-B", "other"]).await;
-        let cache = "100644,$(git hash-object -w other),bastion.toml";
-        let script = format!("git update-index --cacheinfo {cache} && git -c user.name=Ada -c user.email=a@b commit -q -m new && git symbolic-ref HEAD refs/heads/main && git read-tree main");
-        let mut shell = env.command("/bin/sh");
-        shell.args(["-c", &script]);
-        succeed(shell, PATIENCE).await;
-        assert_eq!(fs::read_to_string(env.path("bastion.toml")).unwrap(), old);
-        git(env, &["checkout", "-q", "other"]).await;
+        let git = async |directory: &Path, arguments: &[&str]| {
+            let mut git = env.command(found("git"));
+            git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(arguments);
+            git.current_dir(directory);
+            succeed(git, PATIENCE).await;
+        };
+        let (here, there) = (env.work(), env.path("elsewhere"));
+        // Both branches are made elsewhere, so that nothing but the checkout touches the file.
+        git(&here, &["init", "-q", "elsewhere"]).await;
+        fs::copy(env.path("bastion.toml"), there.join("bastion.toml")).unwrap();
+        for branch in ["old", "new"] {
+            git(&there, &["checkout", "-q", "-b", branch]).await;
+            git(&there, &["add", "bastion.toml"]).await;
+            git(&there, &["commit", "-q", "-m", branch]).await;
+            write(&there.join("bastion.toml"), text);
+        }
+        git(&here, &["init", "-q"]).await;
+        git(&here, &["fetch", "-q", "elsewhere", "old:old", "new:new"]).await;
+        git(&here, &["symbolic-ref", "HEAD", "refs/heads/old"]).await;
+        git(&here, &["reset", "-q"]).await;
+        git(&here, &["checkout", "-q", "new"]).await;
         assert_eq!(fs::read_to_string(env.path("bastion.toml")).unwrap(), text);
+        fs::remove_dir_all(here.join(".git")).unwrap();
+        fs::remove_dir_all(there).unwrap();
     })
     .await;
 }
