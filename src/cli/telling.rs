@@ -60,6 +60,11 @@ impl Happening {
             },
         }
     }
+
+    /// Whether that was all so far.
+    fn is_over(&self) -> bool {
+        self.events.is_empty() && !self.changed.has_changed().unwrap_or_default()
+    }
 }
 
 impl Telling {
@@ -81,7 +86,8 @@ impl Telling {
         Happening { events: handle.events(), changed: handle.changed() }
     }
 
-    pub(super) fn tell(&mut self, handle: &Handle, news: News) {
+    /// Tells what has happened; it is summed up when that was the last of it.
+    pub(super) fn tell(&mut self, handle: &Handle, news: News, happening: &Happening) {
         match news {
             News::Event(event) => self.event(&event),
             News::Lost => {
@@ -93,7 +99,9 @@ impl Telling {
             }
             News::Changed => self.declaration(handle.declaration()),
         }
-        self.sum_up();
+        if happening.is_over() {
+            self.sum_up();
+        }
     }
 
     fn event(&mut self, event: &TunnelEvent) {
