@@ -63,10 +63,11 @@ async fn a_new_tunnel_on_a_taken_port_is_blocked_and_others_come_up() {
     let b = scene.tunnel("b", |b| b.state == "blocked").await;
     assert_eq!((b.code.as_deref(), b.listen.len()), (Some("port-taken"), 0));
     let is_it = |line: &str| line.contains("tunnels are ready");
-    insta::assert_snapshot!(scene.up.wait_line(is_it, "how many are ready").await, @"2 of 3 tunnels are ready, 1 blocked; Ctrl-C stops");
+    insta::assert_snapshot!(scene.up.wait_line(is_it, "how many are ready").await, @"2 of 3 tunnels are ready, 1 blocked; Ctrl-C stops it");
     let is_it = |line: &str| line.starts_with("blocked");
     let line = scene.up.wait_line(is_it, "a blocked tunnel").await;
-    insta::assert_snapshot!(super::words(&line, &[(taken, "TAKEN")]), @"");
+    let (line, _when) = line.split_once("; looked at again in ").unwrap();
+    insta::assert_snapshot!(super::words(line, &[(taken, "TAKEN")]), @"blocked  b            listening on 127.0.0.1:TAKEN: another program listens there [port-taken]");
     drop(other);
     let saved = scene.save(&(scene.text(&text) + "# Again.\n"));
     drop(live(taken, "two", saved, "added, once the port was free").await);
@@ -102,7 +103,21 @@ async fn mistakes_and_no_file_change_nothing_and_are_shown() {
     scene.edit(&format!("b = \"0 -> one:7\"\na = \"{port} -> onn:7\"\n"));
     let refused = |line: &str| line.contains(SAYS_NO);
     scene.up.wait_line(refused, "that it is refused").await;
-    insta::assert_snapshot!(scene.said_after(all_ready, &[(port, "PORT_")]), @"");
+    insta::assert_snapshot!(scene.said_after(all_ready, &[(port, "PORT_")]), @r#"
+    error[unknown-target]: there is no target `onn`
+      --> bastion.toml:17:15
+       |
+    17 | a = "PORT_ -> onn:7"
+       |               ^^^ not declared in `[targets]`
+       |
+    help: did you mean `one`?
+       |
+    17 - a = "PORT_ -> onn:7"
+    17 + a = "PORT_ -> one:7"
+       |
+
+    warning: bastion.toml cannot be used as it is now; everything stays as it was
+    "#);
     let now = scene.until("the mistakes", |status| status.rejected.clone()).await;
     assert!(now.contains('^'), "{now}");
 
@@ -114,7 +129,12 @@ async fn mistakes_and_no_file_change_nothing_and_are_shown() {
     scene.save(&(scene.text(&good) + "# A comment.\n"));
     let again = |line: &str| line.contains("can be used again");
     scene.up.wait_line(again, "that it is good again").await;
-    insta::assert_snapshot!(scene.said_after(refused, &[(port, "PORT_")]), @"");
+    insta::assert_snapshot!(scene.said_after(refused, &[(port, "PORT_")]), @r"
+    reading bastion.toml: there is no such file
+
+    warning: bastion.toml cannot be used as it is now; everything stays as it was
+    bastion.toml can be used again
+    ");
     let after = scene.status().await;
     assert_eq!((after.generation, after.rejected), (before.generation, None));
     assert_eq!(after.tunnels[0].since, before.tunnels[0].since);

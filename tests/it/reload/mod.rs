@@ -86,13 +86,25 @@ impl Scene {
         flags: &[&str],
         prepare: impl FnOnce(&TestEnv, &str),
     ) -> Self {
-        let (env, servers) = (TestEnv::new(), Servers::start().await);
-        prepare(&env, &servers.workspace(tunnels));
+        let servers = Servers::start().await;
+        let text = servers.workspace(tunnels);
+        Self::of(servers, flags, |env| prepare(env, &text)).await
+    }
+
+    /// The same with servers that are there already.
+    pub(crate) async fn of(servers: Servers, flags: &[&str], prepare: impl FnOnce(&TestEnv)) -> Self {
+        let env = TestEnv::new();
+        prepare(&env);
         let up = env.up(flags);
         let client = client(&env, &up).await;
         let scene = Self { env, up, client, servers };
         scene.until("the first edition", |status| (status.generation > 0).then_some(())).await;
         scene
+    }
+
+    /// What answers on the targets.
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// The text of a workspace with these tunnels.
@@ -143,10 +155,10 @@ impl Scene {
         self.up.stderr().iter().filter(|line| line.contains("the declared set was carried out")).count()
     }
 
-    /// What was said after the last line like this one, without what differs from run to run.
+    /// What was said after the first line like this one, without what differs from run to run.
     pub(crate) fn said_after(&self, is_it: impl Fn(&str) -> bool, ports: &[(u16, &str)]) -> String {
         let lines = self.up.stderr();
-        let after = lines.iter().rposition(|line| is_it(line)).map_or(0, |at| at + 1);
+        let after = lines.iter().position(|line| is_it(line)).map_or(0, |at| at + 1);
         words(&lines[after..].join("\n"), ports)
     }
 
@@ -253,11 +265,17 @@ pub(crate) async fn connect(port: u16) -> std::io::Result<TcpStream> {
 /// Who answers on a port: the server's name. The connection goes on.
 pub(crate) async fn greeted(port: u16) -> std::io::Result<(TcpStream, String)> {
     let mut stream = connect(port).await?;
+    let name = greeting(&mut stream).await?;
+    Ok((stream, name))
+}
+
+/// Who answers a connection.
+pub(crate) async fn greeting(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut name = Vec::new();
     while !name.ends_with(b"\n") {
         name.push(timeout(PATIENCE, stream.read_u8()).await.expect("a greeting")?);
     }
-    Ok((stream, String::from_utf8(name).unwrap().trim().to_owned()))
+    Ok(String::from_utf8(name).unwrap().trim().to_owned())
 }
 
 /// Waits until this server answers on a port, and gives the connection. Prints how long after the save that was.
