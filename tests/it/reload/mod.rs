@@ -1,6 +1,8 @@
 //! Edits of the file while `bastion up` keeps it: what is changed is changed at once, and nothing else notices.
 
 mod calm;
+mod corners;
+mod knocker;
 mod mistakes;
 mod moves;
 mod saves;

@@ -1,51 +1,8 @@
 //! Tunnels that are moved, added, removed, renamed and retargeted, beside one that is left alone.
 
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{Duration, interval};
-use tokio_util::sync::CancellationToken;
-
 use super::calm::Calm;
-use super::{Scene, closed, connect, free_port, goes_on, greeted, is_reset, live};
-
-/// Connects to a port again and again. Not once may it be refused.
-struct Knocker {
-    stop: CancellationToken,
-    task: JoinSet<usize>,
-}
-
-impl Knocker {
-    fn start(port: u16) -> Self {
-        let (stop, mut task) = (CancellationToken::new(), JoinSet::new());
-        let until = stop.clone();
-        task.spawn(async move {
-            let mut pace = interval(Duration::from_millis(2));
-            let mut knocked = 0;
-            while !until.is_cancelled() {
-                pace.tick().await;
-                let stream = connect(port).await.expect("the port is never let go");
-                stream.set_zero_linger().unwrap();
-                knocked += 1;
-            }
-            knocked
-        });
-        Self { stop, task }
-    }
-
-    async fn end(mut self) {
-        self.stop.cancel();
-        let knocked = self.task.join_next().await.unwrap().unwrap();
-        println!("never refused in {knocked} connections");
-        assert!(knocked > 5, "only {knocked} connections");
-    }
-}
-
-/// A connection to a server that is known to have been reached.
-async fn reach(port: u16, server: &str) -> TcpStream {
-    let (stream, name) = greeted(port).await.unwrap();
-    assert_eq!(name, server);
-    stream
-}
+use super::knocker::{Knocker, reach};
+use super::{Scene, closed, free_port, goes_on, is_reset, live};
 
 const CALM: &str = "calm = \"0 -> three:7\"\n";
 
@@ -95,7 +52,7 @@ async fn a_tunnel_is_moved_added_and_removed() {
 async fn a_renamed_tunnel_is_never_bound_anew() {
     let fixed = free_port();
     let scene = Scene::start(&format!("{CALM}a = \"{fixed} -> one:7\"\nx = \"0 -> two:7\"\n")).await;
-    let mut calm = Calm::start(&scene).await;
+    let calm = Calm::start(&scene).await;
     let any = scene.port("x").await;
     let (mut one, mut two) = (reach(fixed, "one").await, reach(any, "two").await);
     let knockers = [Knocker::start(fixed), Knocker::start(any)];
@@ -121,7 +78,7 @@ async fn two_tunnels_swap_ports() {
     let (one, two) = (free_port(), free_port());
     let text = |a: u16, b: u16| format!("{CALM}a = \"{a} -> one:7\"\nb = \"{b} -> two:7\"\n");
     let scene = Scene::start(&text(one, two)).await;
-    let mut calm = Calm::start(&scene).await;
+    let calm = Calm::start(&scene).await;
     let (mut first, mut second) = (reach(one, "one").await, reach(two, "two").await);
     let knockers = [Knocker::start(one), Knocker::start(two)];
 
@@ -171,7 +128,7 @@ async fn new_connections_reach_the_new_target_and_old_ones_go_on() {
     let port = free_port();
     let text = |target: &str| format!("{CALM}a = \"{port} -> {target}:7\"\n");
     let scene = Scene::start(&text("one")).await;
-    let mut calm = Calm::start(&scene).await;
+    let calm = Calm::start(&scene).await;
     let mut old = reach(port, "one").await;
     let knocker = Knocker::start(port);
 
@@ -201,7 +158,7 @@ async fn old_connections_are_reset_when_they_have_had_their_time() {
     };
     let both = |target: &str| format!("{CALM}{}{}", tunnel("a", one, target), tunnel("b", two, "two"));
     let scene = Scene::start(&both("one")).await;
-    let mut calm = Calm::start(&scene).await;
+    let calm = Calm::start(&scene).await;
     let (old, removed) = (reach(one, "one").await, reach(two, "two").await);
 
     let saved = scene.edit(&both("two"));
