@@ -93,7 +93,6 @@ impl Telling {
             }
             News::Changed => self.declaration(handle.declaration()),
         }
-        self.sum_up();
     }
 
     fn event(&mut self, event: &TunnelEvent) {
@@ -109,7 +108,6 @@ impl Telling {
             self.json(&event);
         }
         self.tunnel(&event.now.into_model(program, clock::now()));
-        self.sum_up();
     }
 
     /// All that holds of an instance in another process.
@@ -119,6 +117,7 @@ impl Telling {
             generation: all.generation,
             lines: Vec::new(),
             rejected: all.rejected,
+            stopping: false,
         }));
         self.states.retain(|name, _| all.tunnels.iter().any(|tunnel| tunnel.name == *name));
         for tunnel in all.tunnels {
@@ -126,7 +125,6 @@ impl Telling {
                 self.tunnel(&tunnel);
             }
         }
-        self.sum_up();
     }
 
     fn json(&self, event: &Wire) {
@@ -135,7 +133,9 @@ impl Telling {
     }
 
     fn tunnel(&mut self, tunnel: &TunnelStatus) {
-        if self.format == Format::Text && is_worth_a_line(tunnel) {
+        // Where everything stops, each line would say the same.
+        let stopping = self.declaration.stopping && tunnel.state == State::Stopped;
+        if self.format == Format::Text && is_worth_a_line(tunnel) && !stopping {
             self.printer.change(tunnel);
         }
         if tunnel.state == State::Stopped {
@@ -143,11 +143,18 @@ impl Telling {
         } else {
             self.states.insert(tunnel.name.clone(), tunnel.state);
         }
+        // That others end says nothing of how far the rest has come.
+        if matches!(tunnel.state, State::Ready | State::Blocked) {
+            self.sum_up();
+        }
     }
 
     fn declaration(&mut self, now: Arc<Declaration>) {
         let before = std::mem::replace(&mut self.declaration, now);
         let now = &self.declaration;
+        if now.stopping && !before.stopping {
+            self.printer.say("`bastion down` stops it");
+        }
         if now.rejected != before.rejected {
             match &now.rejected {
                 Some(report) => {
@@ -177,7 +184,11 @@ impl Telling {
         let count = |state| self.states.values().filter(|s| **s == state).count();
         let going = self.states.values().filter(|state| **state != State::Draining).count();
         let (ready, blocked) = (count(State::Ready), count(State::Blocked));
-        if going == 0 || ready + blocked < going || self.told == Some((ready, blocked)) {
+        if self.declaration.stopping
+            || going == 0
+            || ready + blocked < going
+            || self.told == Some((ready, blocked))
+        {
             return;
         }
         self.told = Some((ready, blocked));

@@ -155,7 +155,12 @@ impl Supervisor {
         (self.declared, self.setting, self.wanted) = (Some(declared), setting, wanted);
         let pass = self.pass(why).await;
         let lines = if changed { pass.applied.lines.clone() } else { self.board.declaration().lines.clone() };
-        self.board.declared(Declaration { generation: self.generation, lines, rejected: None });
+        self.board.declared(Declaration {
+            generation: self.generation,
+            lines,
+            rejected: None,
+            stopping: false,
+        });
         if changed {
             self.live.routes.tell_all(|| route::Message::Retry).await;
         }
@@ -206,6 +211,7 @@ impl Supervisor {
         } else {
             self.stopping = Some(until);
             self.watch = None;
+            self.board.stopping();
             for job in std::mem::take(&mut self.jobs) {
                 job.refuse(Refusal::Stopping);
             }
