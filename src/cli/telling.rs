@@ -84,13 +84,7 @@ impl Telling {
     pub(super) fn tell(&mut self, handle: &Handle, news: News) {
         match news {
             News::Event(event) => self.event(&event),
-            News::Lost => {
-                let all = handle.status().tunnels;
-                self.states.retain(|name, _| all.iter().any(|tunnel| tunnel.name == *name));
-                for tunnel in all {
-                    self.tunnel(&tunnel);
-                }
-            }
+            News::Lost => self.whole(handle.status().tunnels),
             News::Changed => self.declaration(handle.declaration()),
         }
     }
@@ -119,8 +113,13 @@ impl Telling {
             rejected: all.rejected,
             stopping: false,
         }));
-        self.states.retain(|name, _| all.tunnels.iter().any(|tunnel| tunnel.name == *name));
-        for tunnel in all.tunnels {
+        self.whole(all.tunnels);
+    }
+
+    /// All tunnels as they are now; those that are as they were are not told again.
+    fn whole(&mut self, all: Vec<TunnelStatus>) {
+        self.states.retain(|name, _| all.iter().any(|tunnel| tunnel.name == *name));
+        for tunnel in all {
             if self.states.get(&tunnel.name) != Some(&tunnel.state) {
                 self.tunnel(&tunnel);
             }
