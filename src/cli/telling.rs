@@ -21,6 +21,8 @@ pub(super) struct Telling {
     states: BTreeMap<Name, State>,
     /// How many were ready and blocked when that was last said.
     told: Option<(usize, usize)>,
+    /// Whether a tunnel has become ready or blocked since.
+    news: bool,
     /// What Ctrl-C does.
     interrupt: &'static str,
     declaration: Arc<Declaration>,
@@ -60,12 +62,26 @@ impl Happening {
             },
         }
     }
+
+    /// Whether that was all so far.
+    fn is_over(&self) -> bool {
+        self.events.is_empty() && !self.changed.has_changed().unwrap_or_default()
+    }
 }
 
 impl Telling {
     pub(super) fn new(format: Format, printer: Printer, file: String) -> Self {
         let (states, declaration) = (BTreeMap::new(), Arc::default());
-        Self { format, printer, file, states, told: None, interrupt: "Ctrl-C stops it", declaration }
+        Self {
+            format,
+            printer,
+            file,
+            states,
+            told: None,
+            news: false,
+            interrupt: "Ctrl-C stops it",
+            declaration,
+        }
     }
 
     /// As for an instance in another process.
@@ -81,11 +97,15 @@ impl Telling {
         Happening { events: handle.events(), changed: handle.changed() }
     }
 
-    pub(super) fn tell(&mut self, handle: &Handle, news: News) {
+    /// Tells what has happened; it is summed up when that was the last of it.
+    pub(super) fn tell(&mut self, handle: &Handle, news: News, happening: &Happening) {
         match news {
             News::Event(event) => self.event(&event),
             News::Lost => self.whole(handle.status().tunnels),
             News::Changed => self.declaration(handle.declaration()),
+        }
+        if happening.is_over() {
+            self.sum_up();
         }
     }
 
@@ -102,6 +122,7 @@ impl Telling {
             self.json(&event);
         }
         self.tunnel(&event.now.into_model(program, clock::now()));
+        self.sum_up();
     }
 
     /// All that holds of an instance in another process.
@@ -114,6 +135,7 @@ impl Telling {
             stopping: false,
         }));
         self.whole(all.tunnels);
+        self.sum_up();
     }
 
     /// All tunnels as they are now; those that are as they were are not told again.
@@ -143,9 +165,7 @@ impl Telling {
             self.states.insert(tunnel.name.clone(), tunnel.state);
         }
         // That others end says nothing of how far the rest has come.
-        if matches!(tunnel.state, State::Ready | State::Blocked) {
-            self.sum_up();
-        }
+        self.news |= matches!(tunnel.state, State::Ready | State::Blocked);
     }
 
     fn declaration(&mut self, now: Arc<Declaration>) {
@@ -180,14 +200,13 @@ impl Telling {
 
     /// Says how far it has come, once nothing more is to be expected of it.
     fn sum_up(&mut self) {
+        if !std::mem::take(&mut self.news) || self.declaration.stopping {
+            return;
+        }
         let count = |state| self.states.values().filter(|s| **s == state).count();
         let going = self.states.values().filter(|state| **state != State::Draining).count();
         let (ready, blocked) = (count(State::Ready), count(State::Blocked));
-        if self.declaration.stopping
-            || going == 0
-            || ready + blocked < going
-            || self.told == Some((ready, blocked))
-        {
+        if going == 0 || ready + blocked < going || self.told == Some((ready, blocked)) {
             return;
         }
         self.told = Some((ready, blocked));

@@ -204,7 +204,7 @@ async fn keep(
                 }
             }
             why = signals.next() => return Ok(stop::stop(run, handle, signals, why, printer).await),
-            news = events.next() => telling.tell(handle, news),
+            news = events.next() => telling.tell(handle, news, &events),
         }
     }
 }

@@ -155,16 +155,18 @@ impl Supervisor {
         (self.declared, self.setting, self.wanted) = (Some(declared), setting, wanted);
         let pass = self.pass(why).await;
         let lines = if changed { pass.applied.lines.clone() } else { self.board.declaration().lines.clone() };
+        // With nothing in between: whoever sees the new edition sees what came of it.
         self.board.declared(Declaration {
             generation: self.generation,
             lines,
             rejected: None,
             stopping: false,
         });
+        let applied = self.publish(pass);
         if changed {
             self.live.routes.tell_all(|| route::Message::Retry).await;
         }
-        Ok(self.publish(pass))
+        Ok(applied)
     }
 
     async fn down(&mut self, tunnels: &[String], grace: Duration) -> Result<Vec<(Name, usize)>, Refusal> {

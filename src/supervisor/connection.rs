@@ -33,6 +33,8 @@ struct Connection {
     edition: Arc<Edition>,
     entry: Entry,
     member: Member,
+    /// Its place among as many connections as the tunnel may have, once it has one.
+    place: Option<Place>,
 }
 
 /// Serves an accepted connection to its end, in a task of its own.
@@ -40,7 +42,7 @@ pub(super) fn start(local: TcpStream, mut owner: watch::Receiver<Arc<Edition>>) 
     let edition = Arc::clone(&owner.borrow_and_update());
     let (entry, member) = (edition.tally.enter(), edition.cohort.join());
     let (tunnel, tasks, abandon) = (edition.name.clone(), edition.tasks.clone(), edition.abandon.clone());
-    let connection = Connection { owner, edition, entry, member };
+    let connection = Connection { owner, edition, entry, member, place: None };
     tasks.spawn(async move {
         let served = AssertUnwindSafe(connection.serve(local)).catch_unwind();
         if let Some(Err(_panic)) = abandon.run_until_cancelled(served).await {
@@ -53,10 +55,9 @@ impl Connection {
     async fn serve(mut self, local: TcpStream) {
         let counts = Arc::new(Counts::default());
         let mut relay = Relay::new(local, Arc::clone(&counts));
-        let place = match self.turn(relay.local()).await {
-            Ok(place) => place,
-            Err(why) => return self.refuse(relay, why),
-        };
+        if let Err(why) = self.turn(relay.local()).await {
+            return self.refuse(relay, why);
+        }
         let mut patience = Patience::new(self.edition.spec.behaviour.connect_timeout);
         let mut unsent = None;
         let mut replacements = 0;
@@ -80,20 +81,27 @@ impl Connection {
                 self.edition.way.set_up(Err(stillborn(broken))).await;
             }
             self.end(relay, remote, &outcome, &counts).await;
-            drop(place);
             return;
         }
     }
 
-    /// Waits for one of as many connections as the tunnel may have.
-    async fn turn(&mut self, local: &TcpStream) -> Result<Place, NotOpened> {
-        self.entry.wait(Wait::Connections);
-        let (tally, stop) = (Arc::clone(&self.edition.tally), self.edition.cohort.stop.clone());
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(NotOpened::Stopped),
-            place = tally.limit.take() => place.map_err(|_never_closed| NotOpened::Stopped),
-            () = socket::reset(local) => Err(NotOpened::LocalGone),
+    /// Waits for one of as many connections as the tunnel may have, and follows the address to another tunnel meanwhile.
+    async fn turn(&mut self, local: &TcpStream) -> Result<(), NotOpened> {
+        loop {
+            self.place = None;
+            self.entry.wait(Wait::Connections);
+            let edition = Arc::clone(&self.edition);
+            tokio::select! {
+                biased;
+                () = edition.cohort.stop.cancelled() => return Err(NotOpened::Stopped),
+                place = edition.tally.limit.take() => {
+                    self.place = Some(place.map_err(|_never_closed| NotOpened::Stopped)?);
+                    return Ok(());
+                }
+                // An edit of the same tunnel leaves the line as it is.
+                () = moved(self.owner.clone(), |owner| !Arc::ptr_eq(&owner.tally, &edition.tally)) => self.follow(),
+                () = socket::reset(local) => return Err(NotOpened::LocalGone),
+            }
         }
     }
 
@@ -107,13 +115,12 @@ impl Connection {
     ) -> Result<Box<dyn ByteStream>, NotOpened> {
         loop {
             let edition = Arc::clone(&self.edition);
-            let mut owner = self.owner.clone();
+            let owner = self.owner.clone();
             let moved = async {
-                let other = |owner: &Arc<Edition>| !Arc::ptr_eq(&owner.cohort, &edition.cohort);
-                if bound || owner.wait_for(other).await.is_err() {
-                    // The address is nobody's any more: the connection goes where it was to go.
+                if bound {
                     std::future::pending::<()>().await;
                 }
+                moved(owner, |owner| !Arc::ptr_eq(&owner.cohort, &edition.cohort)).await;
             };
             let opening = Opening { edition: &edition, entry: &mut self.entry, patience };
             tokio::select! {
@@ -123,8 +130,19 @@ impl Connection {
                 () = moved => {}
                 opened = opening.open() => return opened,
             }
-            self.edition = Arc::clone(&self.owner.borrow_and_update());
-            self.member = self.edition.cohort.join();
+            self.follow();
+            if !Arc::ptr_eq(&self.edition.tally, &edition.tally) {
+                self.turn(local).await?;
+            }
+        }
+    }
+
+    /// Belongs to whoever has the address now. Another tunnel counts it among its own.
+    fn follow(&mut self) {
+        let before = std::mem::replace(&mut self.edition, Arc::clone(&self.owner.borrow_and_update()));
+        self.member = self.edition.cohort.join();
+        if !Arc::ptr_eq(&self.edition.tally, &before.tally) {
+            self.entry = self.edition.tally.enter();
         }
     }
 
@@ -228,6 +246,13 @@ impl Connection {
             relay.finish(outcome).await;
         };
         tokio::join!(goodbye, local);
+    }
+}
+
+/// Waits until an address has another owner. When it is nobody's any more, its connections go where they were to go.
+async fn moved(mut owner: watch::Receiver<Arc<Edition>>, other: impl Fn(&Edition) -> bool) {
+    if owner.wait_for(|owner| other(owner)).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -39,6 +39,9 @@ impl Workspace {
             check(path, path, files::is_ours(path))?;
             read.push(text(LayerKind::User, path, path)?);
         }
+        // It was looked at when it was found, and may have been replaced since.
+        let trusted = self.named || (files::is_ours(&self.file) && files::is_ours(&self.directory));
+        check(&self.file, &self.shown, trusted)?;
         read.push(text(LayerKind::Workspace, &self.file, &self.shown)?);
         if let Some(environment) = &self.environment {
             let layer = self.layer(LayerKind::Environment, environment.as_str())?;

@@ -64,6 +64,12 @@ impl TestEnv {
         self.work().join(name)
     }
 
+    /// The user's home.
+    #[cfg(unix)]
+    pub(crate) fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
     /// Writes `bastion.toml`.
     pub(crate) fn workspace(&self, text: &str) {
         std::fs::write(self.path("bastion.toml"), text).unwrap();
@@ -240,6 +246,18 @@ impl Running {
     /// Waits until a tunnel is ready, and gives the first of its addresses.
     pub(crate) async fn address(&self, tunnel: &str) -> SocketAddr {
         self.addresses(tunnel).await[0]
+    }
+
+    /// Waits for a line of data.
+    #[cfg(unix)]
+    pub(crate) async fn wait_data(&self, is_it: impl Fn(&str) -> bool, what: &str) -> String {
+        self.process.wait_data(is_it, what).await
+    }
+
+    /// Lines of data so far.
+    #[cfg(unix)]
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.process.stdout()
     }
 
     /// Lines of talk so far.

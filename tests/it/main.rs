@@ -3,12 +3,18 @@
 //! Modules of helpers are marked `cfg(test)`, which they are anyway: it tells clippy that they are tests.
 
 #[cfg(test)]
+#[cfg(unix)]
+mod chosen;
+#[cfg(test)]
 mod cli;
 mod config;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
 mod env;
+#[cfg(test)]
+#[cfg(unix)]
+mod environments;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -31,6 +37,9 @@ mod process;
 mod programs;
 #[cfg(test)]
 #[cfg(unix)]
+mod reload;
+#[cfg(test)]
+#[cfg(unix)]
 mod schema;
 #[cfg(test)]
 mod server;
@@ -43,5 +52,11 @@ mod streams;
 mod supervised;
 #[cfg(test)]
 mod supervision;
+#[cfg(test)]
+#[cfg(unix)]
+mod trust;
+#[cfg(test)]
+#[cfg(unix)]
+mod waiting;
 #[cfg(test)]
 mod watch;

@@ -53,6 +53,12 @@ impl Process {
         }
     }
 
+    /// Lines of data so far.
+    #[cfg(unix)]
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.out.borrow().clone()
+    }
+
     /// Lines of talk so far.
     pub(crate) fn stderr(&self) -> Vec<String> {
         self.err.borrow().clone()

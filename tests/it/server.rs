@@ -49,6 +49,23 @@ impl Server {
         .await
     }
 
+    /// Says its name on a line, then sends back what it gets.
+    #[cfg(unix)]
+    pub(crate) async fn named(name: &'static str) -> Self {
+        Self::start(move |mut stream| async move {
+            let mut buffer = vec![0; 1 << 16];
+            if stream.write_all(format!("{name}\n").as_bytes()).await.is_err() {
+                return;
+            }
+            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                if stream.write_all(&buffer[..read]).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+
     /// Sends lines back, and ends after one that ends with `bye`.
     pub(crate) async fn lines() -> Self {
         Self::start(|stream| async move {

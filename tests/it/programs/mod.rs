@@ -19,7 +19,7 @@ mod netcat;
 mod openssh;
 mod postgres;
 mod rsync;
-mod sshd;
+pub(crate) mod sshd;
 
 /// How long one transfer may take, other tests beside it.
 pub(crate) const TRANSFER: Duration = Duration::from_secs(180);
@@ -40,6 +40,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("rsync", "rsync"),
     ("psql", "postgresql"),
     ("initdb", "postgresql"),
+    ("git", "git"),
     ("python3", "python3-jsonschema"),
 ];
 

@@ -93,6 +93,14 @@ impl Sshd {
         command
     }
 
+    /// The same, no faster than so many KiB a second.
+    pub(crate) fn slow_scp(&self, env: &TestEnv, port: u16, rate: u32, from: &str, to: &str) -> Command {
+        let scp = self.scp(env, port, from, to);
+        let mut slow = env.command(found("scp"));
+        slow.args(["-l", &(rate * 8).to_string()]).args(scp.as_std().get_args());
+        slow
+    }
+
     /// The command line that other programs start `ssh` with.
     pub(crate) fn shell(env: &TestEnv, port: u16) -> String {
         let ssh: PathBuf = found("ssh");
