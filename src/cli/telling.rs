@@ -21,6 +21,8 @@ pub(super) struct Telling {
     states: BTreeMap<Name, State>,
     /// How many were ready and blocked when that was last said.
     told: Option<(usize, usize)>,
+    /// Whether a tunnel has become ready or blocked since.
+    news: bool,
     /// What Ctrl-C does.
     interrupt: &'static str,
     declaration: Arc<Declaration>,
@@ -70,7 +72,16 @@ impl Happening {
 impl Telling {
     pub(super) fn new(format: Format, printer: Printer, file: String) -> Self {
         let (states, declaration) = (BTreeMap::new(), Arc::default());
-        Self { format, printer, file, states, told: None, interrupt: "Ctrl-C stops it", declaration }
+        Self {
+            format,
+            printer,
+            file,
+            states,
+            told: None,
+            news: false,
+            interrupt: "Ctrl-C stops it",
+            declaration,
+        }
     }
 
     /// As for an instance in another process.
@@ -90,13 +101,7 @@ impl Telling {
     pub(super) fn tell(&mut self, handle: &Handle, news: News, happening: &Happening) {
         match news {
             News::Event(event) => self.event(&event),
-            News::Lost => {
-                let all = handle.status().tunnels;
-                self.states.retain(|name, _| all.iter().any(|tunnel| tunnel.name == *name));
-                for tunnel in all {
-                    self.tunnel(&tunnel);
-                }
-            }
+            News::Lost => self.whole(handle.status().tunnels),
             News::Changed => self.declaration(handle.declaration()),
         }
         if happening.is_over() {
@@ -127,14 +132,20 @@ impl Telling {
             generation: all.generation,
             lines: Vec::new(),
             rejected: all.rejected,
+            stopping: false,
         }));
-        self.states.retain(|name, _| all.tunnels.iter().any(|tunnel| tunnel.name == *name));
-        for tunnel in all.tunnels {
+        self.whole(all.tunnels);
+        self.sum_up();
+    }
+
+    /// All tunnels as they are now; those that are as they were are not told again.
+    fn whole(&mut self, all: Vec<TunnelStatus>) {
+        self.states.retain(|name, _| all.iter().any(|tunnel| tunnel.name == *name));
+        for tunnel in all {
             if self.states.get(&tunnel.name) != Some(&tunnel.state) {
                 self.tunnel(&tunnel);
             }
         }
-        self.sum_up();
     }
 
     fn json(&self, event: &Wire) {
@@ -143,7 +154,9 @@ impl Telling {
     }
 
     fn tunnel(&mut self, tunnel: &TunnelStatus) {
-        if self.format == Format::Text && is_worth_a_line(tunnel) {
+        // Where everything stops, each line would say the same.
+        let stopping = self.declaration.stopping && tunnel.state == State::Stopped;
+        if self.format == Format::Text && is_worth_a_line(tunnel) && !stopping {
             self.printer.change(tunnel);
         }
         if tunnel.state == State::Stopped {
@@ -151,11 +164,16 @@ impl Telling {
         } else {
             self.states.insert(tunnel.name.clone(), tunnel.state);
         }
+        // That others end says nothing of how far the rest has come.
+        self.news |= matches!(tunnel.state, State::Ready | State::Blocked);
     }
 
     fn declaration(&mut self, now: Arc<Declaration>) {
         let before = std::mem::replace(&mut self.declaration, now);
         let now = &self.declaration;
+        if now.stopping && !before.stopping {
+            self.printer.say("`bastion down` stops it");
+        }
         if now.rejected != before.rejected {
             match &now.rejected {
                 Some(report) => {
@@ -182,6 +200,9 @@ impl Telling {
 
     /// Says how far it has come, once nothing more is to be expected of it.
     fn sum_up(&mut self) {
+        if !std::mem::take(&mut self.news) || self.declaration.stopping {
+            return;
+        }
         let count = |state| self.states.values().filter(|s| **s == state).count();
         let going = self.states.values().filter(|state| **state != State::Draining).count();
         let (ready, blocked) = (count(State::Ready), count(State::Blocked));

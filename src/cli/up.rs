@@ -193,7 +193,6 @@ async fn keep(
         tokio::select! {
             // `down` has asked for it.
             left = &mut run => {
-                printer.say("`bastion down` has stopped it");
                 return Ok(if stop::tell(left, printer) { ExitStatus::Done } else { ExitStatus::Failed });
             }
             answer = &mut asked, if !begun => {

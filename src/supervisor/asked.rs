@@ -156,7 +156,12 @@ impl Supervisor {
         let pass = self.pass(why).await;
         let lines = if changed { pass.applied.lines.clone() } else { self.board.declaration().lines.clone() };
         // With nothing in between: whoever sees the new edition sees what came of it.
-        self.board.declared(Declaration { generation: self.generation, lines, rejected: None });
+        self.board.declared(Declaration {
+            generation: self.generation,
+            lines,
+            rejected: None,
+            stopping: false,
+        });
         let applied = self.publish(pass);
         if changed {
             self.live.routes.tell_all(|| route::Message::Retry).await;
@@ -208,6 +213,7 @@ impl Supervisor {
         } else {
             self.stopping = Some(until);
             self.watch = None;
+            self.board.stopping();
             for job in std::mem::take(&mut self.jobs) {
                 job.refuse(Refusal::Stopping);
             }

@@ -39,6 +39,8 @@ pub struct Declaration {
     pub lines: Vec<Line>,
     /// When the files say something that was not accepted: the mistakes, as `check` shows them.
     pub rejected: Option<String>,
+    /// Nothing of it is carried out any more.
+    pub stopping: bool,
 }
 
 /// One tunnel, as the loop knows it.
@@ -108,6 +110,11 @@ impl Board {
     /// What of the files was not accepted.
     pub(super) fn rejected(&self, report: String) {
         self.declared(Declaration { rejected: Some(report), ..(*self.declaration()).clone() });
+    }
+
+    /// Everything is going to end.
+    pub(super) fn stopping(&self) {
+        self.declared(Declaration { stopping: true, ..(*self.declaration()).clone() });
     }
 
     /// The bastions that are in use.

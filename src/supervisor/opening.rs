@@ -180,7 +180,7 @@ impl Opening<'_> {
 
 fn crowded() -> Reason {
     Reason {
-        code: "too-many-held".into(),
+        code: "too-many-waiting".into(),
         what: format!("{HELD} connections wait for this path already"),
         hint: None,
     }

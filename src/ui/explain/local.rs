@@ -57,14 +57,6 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::YOU,
     },
     Explanation {
-        code: "too-many-held",
-        tried: "Holding a connection until the path to its target works again.",
-        happened: "The connection was reset: as many as may be held for one tunnel wait already.",
-        cause: "A program that connects again and again, or very many programs, while the path is down or is not up yet.",
-        remedy: "Mend what `bastion status` shows for the tunnel. `on_outage = \"refuse\"` resets all of them at once.",
-        who: who::YOU,
-    },
-    Explanation {
         code: "stopping",
         tried: "Asking a running instance for something.",
         happened: "It was not done: the instance is stopping.",

@@ -70,6 +70,7 @@ async fn all_codes() {
     address-unknown           This machine does not have this address.
     listen                    The system refused, for a reason that the message names.
     needs-allow               A tunnel was not started: you have not allowed it yet.
+    stopping                  It was not done: the instance is stopping.
     network                   The rules for connections (certificates, proxy) could not be set up.
     too-many-waiting          So many connections of the tunnel wait already that it was refused.
     not-running               There is none, or it does not run the tunnel that was named.
