@@ -82,6 +82,8 @@ pub(super) enum Refusal {
     Used,
     /// Too old (G18).
     Expired,
+    /// Never used, and its session is gone: a client that gives up deletes it while its upgrade is still on the way.
+    Gone,
 }
 
 /// What became of a deletion.
@@ -104,6 +106,8 @@ struct Table {
     live: HashMap<String, Session>,
     /// authToken by websocketToken.
     tickets: HashMap<String, String>,
+    /// Unused websocketTokens of sessions that are gone; the newest thousand.
+    gone: VecDeque<String>,
     /// The nodes of every bastion, in turn (G14); always two.
     nodes: [String; 2],
     /// What the next node's address ends with.
@@ -133,6 +137,7 @@ impl Sessions {
         let table = Table {
             live: HashMap::new(),
             tickets: HashMap::new(),
+            gone: VecDeque::new(),
             nodes: [node(0), node(1)],
             next_node: 2,
             opened: 0,
@@ -199,6 +204,9 @@ impl Sessions {
         if table.live.contains_key(ticket) {
             return Err(Refusal::AuthToken);
         }
+        if table.gone.iter().any(|gone| gone == ticket) {
+            return Err(Refusal::Gone);
+        }
         let auth = table.tickets.get(ticket).ok_or(Refusal::Unknown)?;
         let session = table.live.get_mut(auth).filter(|s| s.bastion == bastion).ok_or(Refusal::Unknown)?;
         if session.used {
@@ -231,10 +239,11 @@ impl Sessions {
             return Deletion::WrongNode(session.number);
         }
         let Some(session) = table.live.remove(auth) else { return Deletion::Unknown };
-        table.tickets.remove(&session.ticket);
-        table.deleted += 1;
         session.end.deleted.cancel();
-        Deletion::Done(session.number)
+        table.deleted += 1;
+        let number = session.number;
+        table.forget(session);
+        Deletion::Done(number)
     }
 
     /// Takes a node away with everything on it, and puts a new one in its place (G42).
@@ -247,9 +256,9 @@ impl Sessions {
         let gone: Vec<Session> =
             table.live.extract_if(|_, session| session.node == name).map(|(_, session)| session).collect();
         for session in gone {
-            table.tickets.remove(&session.ticket);
-            table.lost += 1;
             session.end.lost.cancel();
+            table.lost += 1;
+            table.forget(session);
         }
     }
 
@@ -292,6 +301,18 @@ impl Sessions {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// The websocketToken of a session that is gone opens nothing.
+    fn forget(&mut self, session: Session) {
+        self.tickets.remove(&session.ticket);
+        if !session.used {
+            self.gone.push_back(session.ticket);
+            let surplus = self.gone.len().saturating_sub(NOTES);
+            self.gone.drain(..surplus);
+        }
     }
 }
 

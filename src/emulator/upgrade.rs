@@ -46,6 +46,7 @@ pub(super) fn upgrade(world: &World, bastion: &SimulatedBastion, request: &Reque
                 Refusal::AuthToken => entry.violate("G16", "an authToken in the place of the websocketToken"),
                 Refusal::Used => entry.violate("G18", "a websocketToken is good once"),
                 Refusal::Expired => entry.violate("G18", "the websocketToken is too old"),
+                Refusal::Gone => entry.warnings.push("G33: its session is gone".to_owned()),
             }
             return Verdict::answer(entry, refusal(404));
         }

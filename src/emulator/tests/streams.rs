@@ -162,6 +162,21 @@ async fn a_session_deleted_in_the_middle_is_a_break_for_the_target() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_comes_after_its_deletion_is_no_mistake() {
+    let site = Site::start().await;
+    let session = site.session(ECHO).await;
+    assert_eq!(site.delete(&session).await.status, 204);
+    assert_eq!(site.upgrade(&url(&session), &WEBSOCKET).await.0.status, 404);
+    let counts = site.emulator.sessions();
+    assert_eq!((counts.violations.len(), counts.warnings.len()), (0, 1), "{counts:?}");
+    // One that was used up before is one.
+    let (used, _socket) = site.dial(ECHO).await;
+    assert_eq!(site.delete(&used).await.status, 204);
+    assert_eq!(site.upgrade(&url(&used), &WEBSOCKET).await.0.status, 404);
+    site.violated("G19").await;
+}
+
+#[tokio::test]
 async fn g29_a_client_that_reads_nothing_is_dropped() {
     let limits = Limits { stall: Duration::from_millis(200), ..Limits::default() };
     let site = Site::within(emulation(None), limits).await;
