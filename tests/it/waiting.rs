@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use crate::process::PATIENCE;
 use crate::reload::{
-    Scene, Servers, connect, free_port, goes_on, greeted, greeting, is_ready, is_reset, live,
+    Scene, Servers, connect, free_port, goes_on, greeted, greeting, is_ready, is_turned_away, live,
 };
 
 /// How many connections wait for this.
@@ -129,10 +129,10 @@ async fn in_an_outage_a_connection_is_held_or_refused_as_its_tunnel_says() {
     stream.write_all(b"still there?").await.unwrap();
     scene.tunnel("held", |tunnel| tunnel.state == "degraded" && tunnel.connections == 0).await;
     // The first one finds out.
-    is_reset(connect(refused).await.unwrap()).await;
+    is_turned_away(refused).await;
     scene.tunnel("refused", |tunnel| tunnel.state == "degraded").await;
     let begun = Instant::now();
-    is_reset(connect(refused).await.unwrap()).await;
+    is_turned_away(refused).await;
     println!("refused after {} ms", begun.elapsed().as_millis());
     is_silent(&stream).await;
     // What was there goes on.
@@ -161,7 +161,7 @@ async fn a_held_connection_is_reset_when_its_time_is_up() {
     scene.save(&outage(scene.servers(), &tunnels, true));
     scene.until("the outage", |status| (status.generation == 2).then_some(())).await;
     let begun = Instant::now();
-    is_reset(connect(port).await.unwrap()).await;
+    is_turned_away(port).await;
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(700) && took < Duration::from_secs(6), "{took:?}");
     scene.tunnel("a", |a| a.waiting.is_empty()).await;

@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::calm::Calm;
 use super::knocker::{Knocker, reach};
 use super::{
-    PATIENCE, POLL, SOON, Scene, Servers, closed, connect, free_port, goes_on, greeting, is_ready, live,
+    PATIENCE, POLL, SOON, Scene, Servers, closed, connect, free_port, goes_on, greeting, is_ready,
+    is_turned_away, live,
 };
 
 #[tokio::test]
@@ -127,7 +128,7 @@ async fn what_was_denied_is_tried_at_once_when_the_file_is_edited() {
     let scene = Scene::of(servers, &["-v"], |env| env.workspace(&bad)).await;
     scene.tunnel("a", |a| a.state == "blocked" && a.code.as_deref() == Some("denied")).await;
     // It listens, and refuses: to wait would be in vain.
-    super::is_reset(connect(port).await.unwrap()).await;
+    is_turned_away(port).await;
     let saved = scene.save(&good);
     drop(live(port, "one", saved, "what was denied before").await);
     scene.tunnel("a", is_ready).await;

@@ -313,6 +313,14 @@ pub(crate) async fn goes_on(stream: &mut TcpStream) {
     assert_eq!(&back, b"still there?");
 }
 
+/// A new connection is reset, which may be before its program knows that it has one.
+pub(crate) async fn is_turned_away(port: u16) {
+    match connect(port).await {
+        Ok(stream) => is_reset(stream).await,
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+    }
+}
+
 /// A connection ends by a reset, not as if the remote had ended it.
 pub(crate) async fn is_reset(mut stream: TcpStream) {
     let end = timeout(PATIENCE, stream.read(&mut [0])).await.expect("an end");
