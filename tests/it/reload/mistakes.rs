@@ -138,7 +138,7 @@ async fn mistakes_and_no_file_change_nothing_and_are_shown() {
     let after = scene.status().await;
     assert_eq!((after.generation, after.rejected), (before.generation, None));
     assert_eq!(after.tunnels[0].since, before.tunnels[0].since);
-    assert_eq!(scene.passes(), 1, "the first one");
+    assert_eq!(scene.passes(1).await, 1, "the first one");
     goes_on(&mut stream).await;
 
     let new = free_port();

@@ -152,9 +152,18 @@ impl Scene {
         timeout(PATIENCE, self.client.ask(request)).await.expect("an answer").unwrap()
     }
 
-    /// How often there was something to carry out.
-    pub(crate) fn passes(&self) -> usize {
-        self.up.stderr().iter().filter(|line| line.contains("the declared set was carried out")).count()
+    /// How often there was something to carry out, once that was said so many times.
+    pub(crate) async fn passes(&self, at_least: usize) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.up.stderr();
+            let passes = said.iter().filter(|line| line.contains("the declared set was carried out")).count();
+            if passes >= at_least {
+                return passes;
+            }
+            assert!(Instant::now() < deadline, "{passes} passes instead of {at_least}:\n{}", said.join("\n"));
+            sleep(POLL).await;
+        }
     }
 
     /// What was said after the first line like this one, without what differs from run to run.
