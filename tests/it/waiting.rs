@@ -39,7 +39,7 @@ async fn five_connections_at_two_at_once_are_served_in_turn() {
     let (first, _) = greeted(port).await.unwrap();
     let (mut second, _) = greeted(port).await.unwrap();
     let mut third = queue(&scene, "a", port, "connections", 1).await;
-    let mut fourth = queue(&scene, "a", port, "connections", 2).await;
+    let fourth = queue(&scene, "a", port, "connections", 2).await;
     let mut fifth = queue(&scene, "a", port, "connections", 3).await;
     let a = scene.tunnel("a", |a| a.connections == 2).await;
     assert_eq!((&*a.state, waiting(&a, "connections")), ("ready", 3));

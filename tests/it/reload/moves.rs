@@ -95,7 +95,7 @@ async fn a_tunnel_is_moved_added_and_removed() {
 async fn a_renamed_tunnel_is_never_bound_anew() {
     let fixed = free_port();
     let scene = Scene::start(&format!("{CALM}a = \"{fixed} -> one:7\"\nx = \"0 -> two:7\"\n")).await;
-    let mut calm = Calm::start(&scene).await;
+    let calm = Calm::start(&scene).await;
     let any = scene.port("x").await;
     let (mut one, mut two) = (reach(fixed, "one").await, reach(any, "two").await);
     let knockers = [Knocker::start(fixed), Knocker::start(any)];
@@ -121,7 +121,7 @@ async fn two_tunnels_swap_ports() {
     let (one, two) = (free_port(), free_port());
     let text = |a: u16, b: u16| format!("{CALM}a = \"{a} -> one:7\"\nb = \"{b} -> two:7\"\n");
     let scene = Scene::start(&text(one, two)).await;
-    let mut calm = Calm::start(&scene).await;
+    let calm = Calm::start(&scene).await;
     let (mut first, mut second) = (reach(one, "one").await, reach(two, "two").await);
     let knockers = [Knocker::start(one), Knocker::start(two)];
 
@@ -171,7 +171,7 @@ async fn new_connections_reach_the_new_target_and_old_ones_go_on() {
     let port = free_port();
     let text = |target: &str| format!("{CALM}a = \"{port} -> {target}:7\"\n");
     let scene = Scene::start(&text("one")).await;
-    let mut calm = Calm::start(&scene).await;
+    let calm = Calm::start(&scene).await;
     let mut old = reach(port, "one").await;
     let knocker = Knocker::start(port);
 
@@ -201,7 +201,7 @@ async fn old_connections_are_reset_when_they_have_had_their_time() {
     };
     let both = |target: &str| format!("{CALM}{}{}", tunnel("a", one, target), tunnel("b", two, "two"));
     let scene = Scene::start(&both("one")).await;
-    let mut calm = Calm::start(&scene).await;
+    let calm = Calm::start(&scene).await;
     let (old, removed) = (reach(one, "one").await, reach(two, "two").await);
 
     let saved = scene.edit(&both("two"));
