@@ -1,4 +1,4 @@
-//! The task behind one route: it feeds the state machine of [`lifecycle`](crate::lifecycle) and does what that asks
+//! The task behind one route: it feeds the state machine of [`lifecycle`] and does what that asks
 //! for. It alone asks what time it is. A mistake of ours in it ends it and nothing else; it is started again.
 
 use std::collections::BTreeMap;
