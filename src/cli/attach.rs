@@ -39,7 +39,7 @@ pub(super) async fn attach(
     if let Answer::Applied { started, .. } = answer
         && !started.is_empty()
     {
-        printer.say(&format!("It starts {} more", count(started.len(), "tunnel")));
+        printer.say(&format!("It starts {}", count(started.len(), "more tunnel")));
     }
     let mut events = client.events().await.map_err(failed)?;
     loop {
