@@ -2,7 +2,6 @@
 
 use super::stop;
 use super::telling::Telling;
-use super::up::Wish;
 use super::{ExitStatus, Failure};
 use crate::control::client::{Client, ClientError, Event};
 use crate::control::{Answer, Request};
@@ -10,6 +9,14 @@ use crate::model::GrantKind;
 use crate::supervisor::Setting;
 use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::{Printer, count};
+
+/// What is asked of an instance, whether it is our own or one that runs already.
+#[derive(Clone)]
+pub(super) struct Wish {
+    pub(super) tunnels: Vec<String>,
+    pub(super) profiles: Vec<String>,
+    pub(super) setting: Setting,
+}
 
 /// Asks a running instance for tunnels, and shows what happens until a signal, or its end. `None`: it is about to end,
 /// and another can be started then.
@@ -39,7 +46,7 @@ pub(super) async fn attach(
     if let Answer::Applied { started, .. } = answer
         && !started.is_empty()
     {
-        printer.say(&format!("It starts {} more", count(started.len(), "tunnel")));
+        printer.say(&format!("It starts {}", count(started.len(), "more tunnel")));
     }
     let mut events = client.events().await.map_err(failed)?;
     loop {

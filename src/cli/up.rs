@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::attach::{Wish, attach};
 use super::azure::{Azure, only_emulated};
 use super::declaration::WorkspaceFiles;
 use super::instance::{Running, kinds, refused};
@@ -17,7 +18,7 @@ use super::running::Meant;
 use super::settings::Settings;
 use super::telling::Telling;
 use super::wait::appear;
-use super::{ExitStatus, Failure, Format, attach, load, pick, refuse, stop};
+use super::{ExitStatus, Failure, Format, load, pick, refuse, stop};
 use crate::control::{About, server};
 use crate::instance::{ClaimError, Lock};
 use crate::model::{Desired, Name, Pattern};
@@ -59,14 +60,6 @@ pub(super) struct Arguments {
     best_effort: bool,
     #[arg(long, hide = true, value_name = "ADDR")]
     metrics: Option<String>,
-}
-
-/// What is asked of an instance, whether it is our own or one that runs already.
-#[derive(Clone)]
-pub(super) struct Wish {
-    pub(super) tunnels: Vec<String>,
-    pub(super) profiles: Vec<String>,
-    pub(super) setting: Setting,
 }
 
 pub(super) async fn run(
@@ -111,7 +104,7 @@ pub(super) async fn run(
         // Whoever holds it listens, or is about to, or is about to end.
         if let Some(client) = appear(&meant, Instant::now() + LOOK, || Ok(())).await? {
             let mut telling = telling.attached();
-            if let Some(status) = attach::attach(&client, &wish, &mut telling, &mut signals, printer).await? {
+            if let Some(status) = attach(&client, &wish, &mut telling, &mut signals, printer).await? {
                 return Ok(status);
             }
         }

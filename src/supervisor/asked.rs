@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::board::Declaration;
 use super::declared::{Declared, Rejected, Setting, Unknown, Wanted, meant};
 use super::handle::{Applied, Command, Refusal, Reply};
-use super::{Supervisor, route};
+use super::{Supervisor, paths};
 use crate::model::Name;
 use crate::plan;
 
@@ -109,7 +109,7 @@ impl Supervisor {
             }
             Job::Reload { .. } => {
                 let answer = self.take(declared, setting, self.wanted.clone(), "reload").await;
-                self.live.routes.tell_all(|| route::Message::Retry).await;
+                self.live.routes.tell_all(|| paths::Message::Retry).await;
                 self.answer(job, answer);
             }
             Job::Plan { reply, .. } => {
@@ -164,7 +164,7 @@ impl Supervisor {
         });
         let applied = self.publish(pass);
         if changed {
-            self.live.routes.tell_all(|| route::Message::Retry).await;
+            self.live.routes.tell_all(|| paths::Message::Retry).await;
         }
         Ok(applied)
     }

@@ -112,7 +112,7 @@ impl Live {
         self.tunnels.insert(name.clone(), Tunnel { edition, bound: Vec::new(), unbound: None });
     }
 
-    /// A tunnel as it is to be from now on. Where its way changes, its connections are given `drain` from now.
+    /// A tunnel as it is to be from now on. Where its way changes, its connections are given the new `drain` from now.
     pub(super) async fn change(&mut self, name: &Name, spec: Spec, what: plan::Change) {
         let Some(old) = self.tunnels.get(name).map(|tunnel| Arc::clone(&tunnel.edition)) else { return };
         let (way, cohort) = match what {
@@ -123,6 +123,8 @@ impl Live {
             }
         };
         old.tally.limit.set(spec.behaviour.max_connections);
+        // As the file has it now.
+        let drain = spec.behaviour.drain;
         let edition = Arc::new(Edition {
             name: name.clone(),
             spec,
@@ -140,7 +142,6 @@ impl Live {
             }
         }
         if what == plan::Change::Path {
-            let drain = old.spec.behaviour.drain;
             self.routes.leave(name, &old.spec.path).await;
             self.drain(old, (!drain.is_zero()).then_some(drain));
         }

@@ -216,7 +216,7 @@ impl Supervisor {
                 Event::Due => self.due().await,
                 Event::Woke => {
                     tracing::info!("the machine slept or its clock was changed: what waits is tried now");
-                    self.live.routes.tell_all(|| route::Message::Wake).await;
+                    self.live.routes.tell_all(|| paths::Message::Wake).await;
                     self.reconcile("wake").await;
                 }
             }

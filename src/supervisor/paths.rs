@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bell::Bell;
-use super::route::Message;
-use crate::carrier::Carrier;
-use crate::lifecycle::{Failure, Key, PathState};
+use crate::carrier::{Carrier, OpenOptions};
+use crate::lifecycle::{Failure, Key, PathOptions, PathState};
 use crate::model::{Identity, ResourceId};
 use crate::plan::Path;
 
@@ -104,6 +103,25 @@ impl Paths {
     fn states(&self) -> MutexGuard<'_, BTreeMap<Key, State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Something for the route's task.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A path is needed, or is needed in another way.
+    Add { path: Key, options: PathOptions, open: OpenOptions },
+    /// Other options for a path that is there.
+    Update { path: Key, options: PathOptions, open: OpenOptions },
+    /// A path is needed no longer.
+    Remove(Key),
+    /// How the set-up of a connection went. Answered when the path's state takes it into account.
+    SetUp { path: Key, result: Result<(), Failure>, noted: oneshot::Sender<()> },
+    /// A path is to be proven. Answered when that is done.
+    Prove { path: Key, proven: oneshot::Sender<()> },
+    /// What waits is tried now: all of it, because a person did something.
+    Retry,
+    /// What waits is tried now, because the machine slept.
+    Wake,
 }
 
 /// The way of a tunnel: the path as its connections use it.

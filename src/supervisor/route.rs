@@ -1,4 +1,4 @@
-//! The task behind one route: it feeds the state machine of [`lifecycle`](crate::lifecycle) and does what that asks
+//! The task behind one route: it feeds the state machine of [`lifecycle`] and does what that asks
 //! for. It alone asks what time it is. A mistake of ours in it ends it and nothing else; it is started again.
 
 use std::collections::BTreeMap;
@@ -10,32 +10,13 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::paths::Paths;
+use super::paths::{Message, Paths};
 use crate::carrier::{Carrier, OpenOptions};
 use crate::lifecycle::{self, Action, Failure, Input, Key, PathOptions};
 use crate::model::{Behaviour, Disposition, Reason, Scope};
 
 /// How many messages may wait for the task; who has more to say waits.
 const INBOX: usize = 256;
-
-/// Something for the task.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// A path is needed, or is needed in another way.
-    Add { path: Key, options: PathOptions, open: OpenOptions },
-    /// Other options for a path that is there.
-    Update { path: Key, options: PathOptions, open: OpenOptions },
-    /// A path is needed no longer.
-    Remove(Key),
-    /// How the set-up of a connection went. Answered when the path's state takes it into account.
-    SetUp { path: Key, result: Result<(), Failure>, noted: oneshot::Sender<()> },
-    /// A path is to be proven. Answered when that is done.
-    Prove { path: Key, proven: oneshot::Sender<()> },
-    /// What waits is tried now: all of it, because a person did something.
-    Retry,
-    /// What waits is tried now, because the machine slept.
-    Wake,
-}
 
 /// Where messages go and where they are kept: they outlive a task that ends by a mistake of ours.
 pub(super) fn inbox() -> (mpsc::Sender<Message>, Inbox) {

@@ -54,6 +54,9 @@ mod supervised;
 mod supervision;
 #[cfg(test)]
 #[cfg(unix)]
+mod together;
+#[cfg(test)]
+#[cfg(unix)]
 mod trust;
 #[cfg(test)]
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bastion::carrier::Remains;
 use bastion::model::{Desired, Name, State, TunnelStatus};
@@ -55,13 +55,17 @@ impl Source for Declaration {
 impl Supervised {
     /// Starts everything that is declared.
     pub(crate) async fn start(desired: Desired, dialer: Arc<dyn Dialer>) -> Self {
+        Self::start_at(desired, dialer, bastion::sys::clock::now).await
+    }
+
+    /// The same by another clock.
+    pub(crate) async fn start_at(
+        desired: Desired,
+        dialer: Arc<dyn Dialer>,
+        clock: fn() -> SystemTime,
+    ) -> Self {
         let declaration = Declaration::new(desired);
-        let parts = Parts {
-            source: Arc::new(declaration.clone()),
-            dialer,
-            watch: None,
-            clock: bastion::sys::clock::now,
-        };
+        let parts = Parts { source: Arc::new(declaration.clone()), dialer, watch: None, clock };
         let (supervisor, handle) = Supervisor::new(parts).await.unwrap();
         let mut run = JoinSet::new();
         run.spawn(supervisor.run());

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bastion::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
 use bastion::model::{
@@ -352,5 +353,40 @@ async fn an_edit_that_changes_nothing_is_no_new_edition() {
     let plan = supervised.handle.plan(Setting::default()).await.unwrap();
     assert_eq!(plan.lines.iter().map(ToString::to_string).collect::<Vec<_>>(), ["= 1 unchanged"]);
     assert_eq!(supervised.tunnel("a").unwrap(), before);
+    supervised.stop().await;
+}
+
+/// How far the clock on the wall was set forward, in seconds.
+static FORWARD: AtomicU64 = AtomicU64::new(0);
+
+fn wall() -> SystemTime {
+    bastion::sys::clock::now() + SECOND * u32::try_from(FORWARD.load(Ordering::SeqCst)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_sleep_what_waits_is_tried_at_once_and_not_all_in_the_same_moment() {
+    let scripts = scripts(&["hub"]);
+    let script = scripts.0["hub"].clone();
+    script.probes(DENIED);
+    let names: Vec<String> = (0..20).map(|number| format!("t{number}@hub")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let supervised = Supervised::start_at(free(&names), Arc::new(scripts.clone()), wall).await;
+    supervised.until_state("t19", State::Blocked).await;
+    assert_eq!(script.probed().len(), 20);
+    // A minute from now they would be looked at again; the lid is closed for an hour, and somebody mended it meanwhile.
+    script.probes(Does::Work);
+    FORWARD.store(3600, Ordering::SeqCst);
+    let woke = Instant::now();
+    for number in 0..20 {
+        supervised.until_state(&format!("t{number}"), State::Ready).await;
+    }
+    assert!(woke.elapsed() < 10 * SECOND, "{:?}", woke.elapsed());
+    let tries = script.probed();
+    let (first, last) = (tries[20], *tries.last().unwrap());
+    assert!(
+        (SECOND / 2..=3 * SECOND + SECOND / 10).contains(&(last - first)),
+        "spread over {:?}",
+        last - first
+    );
     supervised.stop().await;
 }
