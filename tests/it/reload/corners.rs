@@ -120,6 +120,53 @@ async fn a_held_connection_follows_its_tunnel_to_a_target_that_works() {
 }
 
 #[tokio::test]
+async fn what_is_held_at_a_tunnel_that_is_removed_is_held_no_longer() {
+    let (port, servers) = (free_port(), Servers::start().await);
+    let down = "[[emulator.faults]]\nphase = \"token\"\ntarget = \"one\"\ndo = \"500\"\ntimes = 0\n";
+    let other = "other = \"0 -> two:7\"\n";
+    let text = servers.workspace_with(&format!("{other}a = \"{port} -> one:7\"\n"), down);
+    let without = servers.workspace_with(other, down);
+    let scene = Scene::of(servers, &["-v"], |env| env.workspace(&text)).await;
+    scene.tunnel("a", |a| a.state == "connecting" && a.attempt > 0).await;
+    let held = connect(port).await.unwrap();
+    scene.tunnel("a", |a| a.waiting.iter().any(|waiting| waiting.reason == "path")).await;
+    let saved = scene.save(&without);
+    super::is_reset(held).await;
+    assert!(saved.elapsed() < SOON, "{:?}", saved.elapsed());
+    closed(port).await;
+    scene.until("that it is gone", |status| (status.tunnels.len() == 1).then_some(())).await;
+    scene.env.finish(scene.up).await;
+}
+
+#[tokio::test]
+async fn a_workspace_may_be_renamed() {
+    let scene = Scene::start("a = \"0 -> one:7\"\n").await;
+    assert_eq!(scene.status().await.workspace, "work");
+    scene.save(&format!("name = \"orders\"\n{}", scene.text("a = \"0 -> one:7\"\n")));
+    scene.until("its name", |status| (status.workspace == "orders").then_some(())).await;
+    scene.env.finish(scene.up).await;
+}
+
+#[tokio::test]
+async fn a_wildcard_that_is_half_taken_leaves_the_old_address_working() {
+    let port = free_port();
+    // Of the loopback's other addresses, only some systems have any.
+    let Ok(_other) = TcpListener::bind(("127.0.0.2", port)).await else { return };
+    let a = format!("a = \"{port} -> one:7\"\n");
+    let scene = Scene::start_with(&a, &["-v", "--allow", "expose"]).await;
+    scene.tunnel("a", is_ready).await;
+    scene
+        .edit(&format!("a = {{ listen = \"0.0.0.0:{port}\", target = \"one\", port = 7, expose = true }}\n"));
+    let now = scene.tunnel("a", |a| a.code.as_deref() == Some("port-taken")).await;
+    assert_eq!(&*now.state, "ready", "{now:?}");
+    reach(port, "one").await;
+    scene.edit(&a);
+    scene.tunnel("a", is_ready).await;
+    reach(port, "one").await;
+    scene.env.finish(scene.up).await;
+}
+
+#[tokio::test]
 async fn what_was_denied_is_tried_at_once_when_the_file_is_edited() {
     let (port, servers) = (free_port(), Servers::start().await);
     let tunnel = format!("a = \"{port} -> one:7\"\n");

@@ -2,6 +2,7 @@
 
 use tokio::net::TcpListener;
 
+use super::knocker::Knocker;
 use super::{Scene, closed, free_port, goes_on, greeted, is_ready, live};
 
 const SAYS_NO: &str = "cannot be used as it is now";
@@ -71,6 +72,43 @@ async fn a_new_tunnel_on_a_taken_port_is_blocked_and_others_come_up() {
     drop(other);
     let saved = scene.save(&(scene.text(&text) + "# Again.\n"));
     drop(live(taken, "two", saved, "added, once the port was free").await);
+    scene.env.finish(scene.up).await;
+}
+
+#[tokio::test]
+async fn who_takes_back_a_move_to_a_taken_port_has_lost_nothing() {
+    let (_other, taken) = other_program().await;
+    let old = free_port();
+    let scene = Scene::start(&format!("a = \"{old} -> one:7\"\n")).await;
+    let knocker = Knocker::start(old);
+    for _ in 0..2 {
+        scene.edit(&format!("a = \"{taken} -> one:7\"\n"));
+        scene.tunnel("a", |a| a.code.as_deref() == Some("port-taken")).await;
+        scene.edit(&format!("a = \"{old} -> one:7\"\n"));
+        scene.tunnel("a", is_ready).await;
+    }
+    knocker.end().await;
+    scene.env.finish(scene.up).await;
+}
+
+#[tokio::test]
+async fn edits_do_not_put_off_the_next_look_at_a_taken_port() {
+    let (_other, taken) = other_program().await;
+    let text = |most: usize| {
+        format!(
+            "a = \"{taken} -> one:7\"\n\
+             b = {{ listen = 0, target = \"two\", port = 7, max_connections = {most} }}\n"
+        )
+    };
+    let scene = Scene::start_with(&text(0), &["-v"]).await;
+    scene.tunnel("b", is_ready).await;
+    for edit in 1..=4 {
+        let generation = scene.status().await.generation;
+        scene.edit(&text(edit));
+        scene.until("the edit", |status| (status.generation > generation).then_some(())).await;
+        let a = scene.tunnel("a", |a| a.state == "blocked").await;
+        assert!(a.next_retry.unwrap() <= 60.0, "after {edit} edits: {:?}", a.next_retry);
+    }
     scene.env.finish(scene.up).await;
 }
 
