@@ -22,7 +22,10 @@ pub(super) struct Running {
 
 impl Instance for Running {
     fn about(&self) -> About {
-        self.about.clone()
+        // An edit may have renamed it.
+        let workspace = self.handle.declaration().workspace.as_ref().map(ToString::to_string);
+        let about = self.about.clone();
+        About { workspace: workspace.unwrap_or_else(|| about.workspace.clone()), ..about }
     }
 
     fn status(&self) -> Status {

@@ -130,6 +130,7 @@ impl Telling {
         let all = status.into_model(clock::now());
         self.declaration(Arc::new(Declaration {
             generation: all.generation,
+            workspace: None,
             lines: Vec::new(),
             rejected: all.rejected,
             stopping: false,

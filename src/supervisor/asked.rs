@@ -151,6 +151,7 @@ impl Supervisor {
             self.source.accept(&declared)?;
         }
         let changed = changed || self.wanted != wanted;
+        let workspace = Some(declared.desired.workspace.clone());
         self.generation += u64::from(changed);
         (self.declared, self.setting, self.wanted) = (Some(declared), setting, wanted);
         let pass = self.pass(why).await;
@@ -158,6 +159,7 @@ impl Supervisor {
         // With nothing in between: whoever sees the new edition sees what came of it.
         self.board.declared(Declaration {
             generation: self.generation,
+            workspace,
             lines,
             rejected: None,
             stopping: false,

@@ -35,6 +35,8 @@ struct Book {
 pub struct Declaration {
     /// The edition of the declared set. It grows by one with every accepted change.
     pub generation: u64,
+    /// The workspace's name in it; `None` before the first one.
+    pub workspace: Option<Name>,
     /// What this edition changed.
     pub lines: Vec<Line>,
     /// When the files say something that was not accepted: the mistakes, as `check` shows them.
