@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::claims::Claims;
 use super::{Action, Actual, Change, Live, Path, Plan, Spec, Step, words};
-use crate::model::Name;
+use crate::model::{Name, is_loopback};
 
 /// What is to be done so that exactly the desired tunnels run, each where it should listen.
 pub fn between(actual: &Actual, desired: &BTreeMap<Name, Spec>) -> Plan {
@@ -16,7 +16,7 @@ pub fn between(actual: &Actual, desired: &BTreeMap<Name, Spec>) -> Plan {
     plan.hand_over(&moves);
     let freed = plan.release_contested(&moves);
     plan.bind(desired, &moves, &freed);
-    plan.release_rest(&moves);
+    plan.release_rest(desired, &moves);
     plan.remove(actual, desired);
     let lines = words::lines(actual, desired, &moves);
     let unchanged = desired.keys().filter(|name| !plan.named.contains(*name)).count();
@@ -229,10 +229,18 @@ impl Draft {
         }
     }
 
-    fn release_rest(&mut self, moves: &Moves<'_>) {
+    /// What nobody wants is kept until what replaces it is bound, unless others could reach it and are not to any more.
+    fn release_rest(&mut self, desired: &BTreeMap<Name, Spec>, moves: &Moves<'_>) {
         for (tunnel, addresses) in &moves.rest {
-            let needs = self.bound.get(*tunnel).copied().into_iter().collect();
-            self.release(tunnel, addresses, needs);
+            let withdrawn = desired.get(*tunnel).is_some_and(|spec| spec.listen.is_loopback());
+            let (exposed, kept): (BTreeSet<_>, BTreeSet<_>) =
+                addresses.iter().partition(|address| withdrawn && !is_loopback(address));
+            let needs: Vec<usize> = self.bound.get(*tunnel).copied().into_iter().collect();
+            for (addresses, needs) in [(exposed, Vec::new()), (kept, needs)] {
+                if !addresses.is_empty() {
+                    self.release(tunnel, &addresses, needs);
+                }
+            }
         }
     }
 

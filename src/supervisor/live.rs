@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::Dialer;
 use super::bell::Bell;
 use super::edition::{Cohort, Edition, Tally};
-use super::listen::{self, Listener};
+use super::listen::{self, ListenError, Listener};
 use super::routes::Routes;
 use crate::backoff::Backoff;
 use crate::model::{Listen, Name, Reason};
@@ -159,27 +159,44 @@ impl Live {
 
     /// Binds addresses for a tunnel.
     pub(super) async fn bind(&mut self, name: &Name, listen: Listen, addresses: &[SocketAddr]) -> bool {
+        let bound = self.listen(name, listen, addresses).await;
         let Some(tunnel) = self.tunnels.get_mut(name) else { return false };
-        match listen::bind(addresses).await {
-            Ok(bound) => {
-                let start = |(address, listener)| {
-                    let owner = Arc::clone(&tunnel.edition);
-                    (address, Listener::start(listener, owner, &mut self.accepting))
-                };
-                let listeners = bound.into_iter().map(start).collect();
-                tunnel.bound.push(Bound { listen, listeners });
-                tunnel.unbound = None;
-                true
-            }
-            Err(error) => {
-                let again = tunnel.unbound.take().map(|unbound| unbound.waits);
-                let mut waits = again.unwrap_or_else(|| Backoff::new(REBIND.0, REBIND.1));
-                // There is no crowd to spread, and a person counts on the minute.
-                let at = Instant::now() + waits.next(1.0);
-                tunnel.unbound = Some(Unbound { reason: error.reason(), at, waits });
-                false
-            }
+        let before = tunnel.unbound.take();
+        let Err(error) = bound else { return true };
+        let now = Instant::now();
+        // Whoever edits the file has not waited, and is not made to wait longer for it.
+        let waits = before.filter(|unbound| unbound.at <= now).map(|unbound| unbound.waits);
+        let mut waits = waits.unwrap_or_else(|| Backoff::new(REBIND.0, REBIND.1));
+        // There is no crowd to spread, and a person counts on the minute.
+        let at = now + waits.next(1.0);
+        tunnel.unbound = Some(Unbound { reason: error.reason(), at, waits });
+        false
+    }
+
+    /// Binds addresses again that a tunnel has let go for others which it cannot have.
+    pub(super) async fn take_back(&mut self, name: &Name, listen: Listen, addresses: &[SocketAddr]) {
+        if let Err(error) = self.listen(name, listen, addresses).await {
+            let reason = error.reason();
+            tracing::warn!(tunnel = %name, code = &*reason.code, "what it had before is gone, too: {}", reason.what);
         }
+    }
+
+    async fn listen(
+        &mut self,
+        name: &Name,
+        listen: Listen,
+        addresses: &[SocketAddr],
+    ) -> Result<(), ListenError> {
+        let bound = listen::bind(addresses).await?;
+        if let Some(tunnel) = self.tunnels.get_mut(name) {
+            let start = |(address, listener)| {
+                let owner = Arc::clone(&tunnel.edition);
+                (address, Listener::start(listener, owner, &mut self.accepting))
+            };
+            let listeners = bound.into_iter().map(start).collect();
+            tunnel.bound.push(Bound { listen, listeners });
+        }
+        Ok(())
     }
 
     /// Lets addresses go.

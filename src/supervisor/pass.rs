@@ -12,7 +12,7 @@ use super::edition::Tally;
 use super::handle::Applied;
 use super::live::{Live, Tunnel};
 use crate::lifecycle::{Listener, TunnelState, tunnel_state};
-use crate::model::{Name, State};
+use crate::model::{Listen, Name, State};
 use crate::plan::{self, Action, Mark, Plan};
 
 /// How a step went.
@@ -178,9 +178,25 @@ impl Live {
     /// Carries out the steps, in order; those whose needs were not met are skipped.
     async fn carry_out(&mut self, plan: &Plan) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(plan.steps.len());
+        let mut released = Vec::new();
         for step in &plan.steps {
             let met = step.needs.iter().all(|need| outcomes.get(*need) == Some(&Outcome::Done));
-            outcomes.push(if met { self.step(&step.action).await } else { Outcome::Skipped });
+            if let Action::Release { tunnel, addresses } = &step.action
+                && met
+            {
+                let held = self.tunnels.get(tunnel).map(|tunnel| tunnel.holds(addresses)).unwrap_or_default();
+                released.extend(held.into_iter().map(|(listen, addresses)| (tunnel, listen, addresses)));
+            }
+            let outcome = if met { self.step(&step.action).await } else { Outcome::Skipped };
+            if let (Action::Bind { tunnel, .. }, Outcome::Failed) = (&step.action, outcome) {
+                // What it has let go for that, such as 127.0.0.1 for 0.0.0.0, is better than nothing; but what others
+                // could reach stays closed.
+                let own = |(owner, listen, _): &&(&Name, Listen, _)| *owner == tunnel && listen.is_loopback();
+                for (_, listen, addresses) in released.iter().filter(own) {
+                    self.take_back(tunnel, *listen, addresses).await;
+                }
+            }
+            outcomes.push(outcome);
         }
         outcomes
     }
@@ -234,6 +250,16 @@ impl Live {
 }
 
 impl Tunnel {
+    /// Which of these addresses it owns, and for what they were bound.
+    fn holds(&self, addresses: &BTreeSet<SocketAddr>) -> Vec<(Listen, Vec<SocketAddr>)> {
+        let held = |bound: &super::live::Bound| {
+            let held = bound.listeners.keys().filter(|address| addresses.contains(*address));
+            let held: Vec<SocketAddr> = held.copied().collect();
+            (!held.is_empty()).then_some((bound.listen, held))
+        };
+        self.bound.iter().filter_map(held).collect()
+    }
+
     /// Its addresses, IPv4 first.
     fn addresses(&self) -> Vec<SocketAddr> {
         let mut all: Vec<_> = self.bound.iter().flat_map(|bound| bound.listeners.keys().copied()).collect();

@@ -162,6 +162,22 @@ async fn with_the_flag_it_listens_for_as_long_as_this_runs() {
 }
 
 #[tokio::test]
+async fn what_is_not_to_be_exposed_any_more_is_closed_whatever_becomes_of_the_new_address() {
+    let (port, taken) = (free_port(), free_port());
+    let other = std::net::TcpListener::bind(("127.0.0.1", taken)).unwrap();
+    let scene = Scene::start_with(&exposed(port, "one"), &["-v", "--allow", "expose"]).await;
+    scene.tunnel("open", is_ready).await;
+    scene.edit(&format!("open = \"{taken} -> one:7\"\n"));
+    let now = scene.tunnel("open", |open| open.code.as_deref() == Some("port-taken")).await;
+    assert_eq!((&*now.state, now.listen.len()), ("blocked", 0));
+    closed(port).await;
+    drop(other);
+    let saved = scene.edit(&format!("# Free now.\nopen = \"{taken} -> one:7\"\n"));
+    drop(live(taken, "one", saved, "no longer exposed").await);
+    scene.env.finish(scene.up).await;
+}
+
+#[tokio::test]
 async fn a_grant_takes_effect_by_itself_and_only_for_what_it_says() {
     let (port, other) = (free_port(), free_port());
     let scene = Scene::start_with(&exposed(port, "one"), &["-v"]).await;
