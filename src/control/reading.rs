@@ -49,6 +49,16 @@ impl TunnelStatus {
             waiting: waiting.collect(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
+            rate_in: self.rate_in,
+            rate_out: self.rate_out,
+            last_error: self.last_error.map(|error| model::LastError {
+                time: error.time.parse::<jiff::Timestamp>().map_or(now, SystemTime::from),
+                reason: Reason {
+                    code: printable(&error.code, LONGEST_CODE).into(),
+                    what: error.reason,
+                    hint: None,
+                },
+            }),
             since: self.since.parse::<jiff::Timestamp>().map_or(now, SystemTime::from),
             env: self.env,
         }

@@ -134,6 +134,12 @@ pub struct TunnelStatus {
     pub bytes_in: u64,
     /// Bytes from the target to local programs, all connections ever.
     pub bytes_out: u64,
+    /// Bytes a second from local programs to the target, over the last seconds.
+    pub rate_in: u64,
+    /// Bytes a second from the target to local programs, over the last seconds.
+    pub rate_out: u64,
+    /// What last went wrong with a connection, whatever the tunnel's state is now; null when nothing did.
+    pub last_error: Option<LastError>,
     /// Since when it is in this state (RFC 3339, UTC).
     #[schemars(extend("format" = "date-time"))]
     pub since: String,
@@ -146,6 +152,19 @@ impl TunnelStatus {
     pub fn state(&self) -> Option<State> {
         State::ALL.into_iter().find(|state| state.word() == self.state)
     }
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LastError {
+    /// When (RFC 3339, UTC).
+    #[schemars(extend("format" = "date-time"))]
+    pub time: String,
+    /// The stable code of the class of failure.
+    pub code: String,
+    /// What we were doing and what happened.
+    pub reason: String,
 }
 
 /// Connections that wait for the same thing.
@@ -254,6 +273,13 @@ fn tunnel(tunnel: model::TunnelStatus) -> TunnelStatus {
         waiting: tunnel.waiting.into_iter().map(waiting).collect(),
         bytes_in: tunnel.bytes_in,
         bytes_out: tunnel.bytes_out,
+        rate_in: tunnel.rate_in,
+        rate_out: tunnel.rate_out,
+        last_error: tunnel.last_error.map(|error| LastError {
+            time: time(error.time),
+            code: error.reason.code.into_owned(),
+            reason: error.reason.what,
+        }),
         since: time(tunnel.since),
         env: tunnel.env,
     }

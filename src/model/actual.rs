@@ -109,10 +109,25 @@ pub struct TunnelStatus {
     pub bytes_in: u64,
     /// Bytes from the target to local programs, all connections ever.
     pub bytes_out: u64,
+    /// Bytes a second from local programs to the target, over the last seconds.
+    pub rate_in: u64,
+    /// Bytes a second from the target to local programs, over the last seconds.
+    pub rate_out: u64,
+    /// What last went wrong with a connection, whatever the tunnel's state is now.
+    pub last_error: Option<LastError>,
     /// Since when it is in this state.
     pub since: SystemTime,
     /// Its `env`, with the address filled in; empty while it does not listen.
     pub env: BTreeMap<String, String>,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastError {
+    /// When.
+    pub time: SystemTime,
+    /// What.
+    pub reason: Reason,
 }
 
 /// What a connection waits for.

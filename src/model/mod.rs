@@ -18,7 +18,7 @@ mod pattern;
 mod resource_id;
 mod text;
 
-pub use actual::{BastionStatus, Reason, State, Status, TunnelEvent, TunnelStatus, Wait};
+pub use actual::{BastionStatus, LastError, Reason, State, Status, TunnelEvent, TunnelStatus, Wait};
 pub use desired::{
     Bastion, Behaviour, Cloud, CredentialKind, Desired, Endpoint, Identity, Limits, Listen, OnOutage, Probe,
     Target, Tunnel, overlap,

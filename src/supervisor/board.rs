@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{broadcast, watch};
 
 use super::edition::Tally;
 use crate::carrier::Carrier;
 use crate::lifecycle::TunnelState;
-use crate::model::{BastionStatus, Name, State, Status, TunnelEvent, TunnelStatus, env};
+use crate::model::{BastionStatus, LastError, Name, State, Status, TunnelEvent, TunnelStatus, env};
 use crate::plan::Line;
 
 /// How many events may wait for a reader that is slow; beyond it loses some, and is told so.
@@ -19,6 +19,7 @@ const EVENTS: usize = 1024;
 /// What holds.
 pub(super) struct Board {
     book: Mutex<Book>,
+    clock: fn() -> SystemTime,
     events: broadcast::Sender<TunnelEvent>,
     changed: watch::Sender<u64>,
 }
@@ -67,9 +68,10 @@ pub(super) struct Usage {
 }
 
 impl Board {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: fn() -> SystemTime) -> Self {
         Self {
             book: Mutex::default(),
+            clock,
             events: broadcast::Sender::new(EVENTS),
             changed: watch::Sender::new(0),
         }
@@ -89,9 +91,14 @@ impl Board {
         Status {
             generation: book.declaration.generation,
             rejected: book.declaration.rejected.clone(),
-            tunnels: book.rows.iter().map(|(name, row)| row.status(name, now)).collect(),
+            tunnels: book.rows.iter().map(|(name, row)| self.seen(name, row, now)).collect(),
             bastions: book.bastions.iter().map(Usage::status).collect(),
         }
+    }
+
+    /// Looks at the bytes of every tunnel, so long after it did so before.
+    pub(super) fn sample(&self, passed: Duration) {
+        self.book().rows.values().for_each(|row| row.tally.sample(passed));
     }
 
     /// What was last made of the declaration.
@@ -138,7 +145,7 @@ impl Board {
                 return;
             }
         }
-        self.event(time, row.status(name, now));
+        self.event(time, self.seen(name, &row, now));
         book.rows.insert(name.clone(), row);
         drop(book);
         self.tell();
@@ -156,7 +163,7 @@ impl Board {
             verified: false,
         };
         (row.listen, row.since) = (Vec::new(), time);
-        self.event(time, row.status(name, now));
+        self.event(time, self.seen(name, &row, now));
         drop(book);
         self.tell();
     }
@@ -164,6 +171,10 @@ impl Board {
     /// Every tunnel that is on the board.
     pub(super) fn names(&self) -> Vec<Name> {
         self.book().rows.keys().cloned().collect()
+    }
+
+    fn seen(&self, name: &Name, row: &Row, now: Instant) -> TunnelStatus {
+        row.status(name, now, (self.clock)())
     }
 
     fn event(&self, time: SystemTime, tunnel: TunnelStatus) {
@@ -191,7 +202,7 @@ impl Row {
                 == (&before.listen, &before.target, &before.route, &before.env)
     }
 
-    fn status(&self, name: &Name, now: Instant) -> TunnelStatus {
+    fn status(&self, name: &Name, now: Instant, wall: SystemTime) -> TunnelStatus {
         let sums = self.tally.sums();
         let TunnelState { state, reason, attempt, next_retry, verified } = self.state.clone();
         let first = self.listen.first();
@@ -199,6 +210,10 @@ impl Row {
             let fill = |(name, template): (&String, &String)| (name.clone(), env::fill(template, *address));
             self.env.iter().map(fill).collect()
         };
+        let last_error = sums.last_error.map(|(at, reason)| {
+            let ago = now.saturating_duration_since(at.into_std());
+            LastError { time: wall.checked_sub(ago).unwrap_or(wall), reason }
+        });
         TunnelStatus {
             name: name.clone(),
             state,
@@ -213,6 +228,9 @@ impl Row {
             waiting: sums.waiting,
             bytes_in: sums.bytes_in,
             bytes_out: sums.bytes_out,
+            rate_in: sums.rate.0,
+            rate_out: sums.rate.1,
+            last_error,
             since: self.since,
             env: first.map(filled).unwrap_or_default(),
         }

@@ -181,8 +181,10 @@ impl Connection {
     fn refuse(&self, relay: Relay, why: NotOpened) {
         let (tunnel, connection) = (&self.edition.name, self.entry.number());
         match why {
-            NotOpened::Failed(Reason { code, what, hint }) => {
-                tracing::warn!(%tunnel, connection, code = &*code, hint, "{what}");
+            NotOpened::Failed(reason) => {
+                let Reason { code, what, hint } = &reason;
+                tracing::warn!(%tunnel, connection, code = &**code, hint, "{what}");
+                self.edition.tally.failed(reason);
             }
             NotOpened::LocalGone => {
                 tracing::debug!(%tunnel, connection, "the local program was gone before a session was there");
@@ -210,6 +212,7 @@ impl Connection {
             }
             Outcome::Broken(broken) => {
                 tracing::warn!(%tunnel, connection, up, down, code = broken.code, "{broken}; the local program sees a reset");
+                self.edition.tally.failed(reason_of(broken));
             }
             Outcome::Stopped => tracing::info!(%tunnel, connection, up, down, "stopped"),
         }
@@ -258,6 +261,9 @@ async fn moved(mut owner: watch::Receiver<Arc<Edition>>, other: impl Fn(&Edition
 
 /// What is said of a path on which session after session never came to life.
 fn stillborn(broken: &Break) -> Failure {
-    let reason = Reason { code: broken.code.into(), what: broken.to_string(), hint: None };
-    Failure { scope: Scope::Target, disposition: Disposition::Retry, reason }
+    Failure { scope: Scope::Target, disposition: Disposition::Retry, reason: reason_of(broken) }
+}
+
+fn reason_of(broken: &Break) -> Reason {
+    Reason { code: broken.code.into(), what: broken.to_string(), hint: None }
 }

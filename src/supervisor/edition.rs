@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,7 +13,7 @@ use super::bell::Bell;
 use super::paths::Way;
 use crate::carrier::OpenOptions;
 use crate::limit::Limit;
-use crate::model::{Name, Wait};
+use crate::model::{Name, Reason, Wait};
 use crate::plan::Spec;
 use crate::relay::Counts;
 
@@ -116,6 +118,10 @@ struct Book {
     waiting: BTreeMap<Wait, usize>,
     /// Bytes of connections that have ended.
     past: (u64, u64),
+    /// The bytes when they were last looked at, and how many a second there were until then.
+    sample: (u64, u64),
+    rate: (u64, u64),
+    last_error: Option<(Instant, Reason)>,
 }
 
 /// What `status` tells of a tally.
@@ -125,6 +131,8 @@ pub(super) struct Sums {
     pub(super) waiting: Vec<(Wait, usize)>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    pub(super) rate: (u64, u64),
+    pub(super) last_error: Option<(Instant, Reason)>,
 }
 
 /// One connection in the books, until it is dropped.
@@ -154,13 +162,25 @@ impl Tally {
 
     pub(super) fn sums(&self) -> Sums {
         let book = self.book();
-        let (mut bytes_in, mut bytes_out) = book.past;
-        for counts in book.live.values() {
-            bytes_in += counts.up.load(Ordering::Relaxed);
-            bytes_out += counts.down.load(Ordering::Relaxed);
-        }
-        let waiting = book.waiting.iter().map(|(wait, count)| (*wait, *count));
-        Sums { connections: book.live.len(), waiting: waiting.collect(), bytes_in, bytes_out }
+        let (bytes_in, bytes_out) = book.bytes();
+        let waiting = book.waiting.iter().map(|(wait, count)| (*wait, *count)).collect();
+        let (rate, last_error) = (book.rate, book.last_error.clone());
+        Sums { connections: book.live.len(), waiting, bytes_in, bytes_out, rate, last_error }
+    }
+
+    /// Looks at the bytes, so long after it did so before.
+    pub(super) fn sample(&self, passed: Duration) {
+        let mut book = self.book();
+        let now = book.bytes();
+        let before = std::mem::replace(&mut book.sample, now);
+        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = |now: u64, before: u64| now.saturating_sub(before).saturating_mul(1000) / millis;
+        book.rate = (rate(now.0, before.0), rate(now.1, before.1));
+    }
+
+    /// A connection failed.
+    pub(super) fn failed(&self, reason: Reason) {
+        self.book().last_error = Some((Instant::now(), reason));
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -190,6 +210,13 @@ impl Entry {
 }
 
 impl Book {
+    /// Those of all connections, both ways.
+    fn bytes(&self) -> (u64, u64) {
+        self.live.values().fold(self.past, |(up, down), counts| {
+            (up + counts.up.load(Ordering::Relaxed), down + counts.down.load(Ordering::Relaxed))
+        })
+    }
+
     fn leave(&mut self, wait: Option<Wait>) {
         let Some(wait) = wait else { return };
         if let Some(count) = self.waiting.get_mut(&wait) {
@@ -209,5 +236,46 @@ impl Drop for Entry {
             book.past.0 += counts.up.load(Ordering::Relaxed);
             book.past.1 += counts.down.load(Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_counts_who_is_here_and_what_passed_whoever_is_gone() {
+        let tally = Arc::new(Tally::new(0));
+        let (mut one, mut two) = (tally.enter(), tally.enter());
+        assert_eq!((one.number(), two.number()), (1, 2));
+        one.wait(Wait::Path);
+        two.wait(Wait::Path);
+        two.wait(Wait::SetUp);
+        assert_eq!(tally.sums().waiting, [(Wait::Path, 1), (Wait::SetUp, 1)]);
+        let counts = Arc::new(Counts::default());
+        two.live(Arc::clone(&counts));
+        counts.up.store(3_000, Ordering::Relaxed);
+        tally.sample(Duration::from_secs(3));
+        let sums = tally.sums();
+        assert_eq!((sums.connections, sums.bytes_in, sums.rate), (1, 3_000, (1_000, 0)));
+        counts.down.store(10, Ordering::Relaxed);
+        drop((one, two));
+        tally.sample(Duration::from_millis(10));
+        let sums = tally.sums();
+        assert_eq!((sums.connections, sums.waiting.len()), (0, 0));
+        assert_eq!((sums.bytes_in, sums.bytes_out, sums.rate), (3_000, 10, (0, 1_000)));
+    }
+
+    #[test]
+    fn a_cohort_says_when_its_last_member_is_gone() {
+        let bell = Arc::new(Bell::new());
+        let cohort = Arc::new(Cohort::new(7, CancellationToken::new(), &bell));
+        let member = cohort.join();
+        drop(cohort.join());
+        assert!(!cohort.retire(), "one is left");
+        drop(member);
+        let heard = futures_util::FutureExt::now_or_never(bell.heard());
+        assert_eq!(heard.unwrap().into_iter().collect::<Vec<_>>(), [7]);
+        assert!(cohort.retire());
     }
 }

@@ -146,8 +146,8 @@ enum Event {
     Proven,
     /// Something is due: an address to be bound, connections to be ended.
     Due,
-    /// The machine slept, or its clock was changed.
-    Woke,
+    /// A while has passed; perhaps the machine slept, or its clock was changed.
+    Tick { passed: Duration, jumped: bool },
 }
 
 impl std::fmt::Debug for Supervisor {
@@ -171,7 +171,7 @@ impl Supervisor {
         let Parts { source, dialer, watch, clock } = parts;
         let watch = watch.map(|mode| Watch::start(&source.paths(), mode)).transpose()?;
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let board = Arc::new(Board::new());
+        let board = Arc::new(Board::new(clock));
         let handle = Handle { board: Arc::clone(&board), commands: sender };
         let live = Live::new(dialer, socket::has_ipv6_loopback());
         let supervisor = Self {
@@ -214,15 +214,22 @@ impl Supervisor {
                 Event::Emptied(cohorts) => self.emptied(&cohorts),
                 Event::Ended(error) => self.live.routes.restart(&error),
                 Event::Due => self.due().await,
-                Event::Woke => {
-                    tracing::info!("the machine slept or its clock was changed: what waits is tried now");
-                    self.live.routes.tell_all(|| paths::Message::Wake).await;
-                    self.reconcile("wake").await;
+                Event::Tick { passed, jumped } => {
+                    self.board.sample(passed);
+                    if jumped {
+                        self.wake().await;
+                    }
                 }
             }
             self.read_next();
         }
         self.finish().await
+    }
+
+    async fn wake(&mut self) {
+        tracing::info!("the machine slept or its clock was changed: what waits is tried now");
+        self.live.routes.tell_all(|| paths::Message::Wake).await;
+        self.reconcile("wake").await;
     }
 
     async fn next(&mut self, clocks: &mut Clocks) -> Event {
@@ -249,7 +256,7 @@ impl Supervisor {
             Some(_answered) = self.proofs.join_next() => Event::Proven,
             () = due => Event::Due,
             () = files => Event::Files,
-            () = clocks.jump() => Event::Woke,
+            (passed, jumped) = clocks.tick() => Event::Tick { passed, jumped },
         }
     }
 }
@@ -268,18 +275,14 @@ impl Clocks {
         Self { wall, tick, last: (Instant::now(), wall()) }
     }
 
-    /// Waits until they disagree. Cancel-safe.
-    async fn jump(&mut self) {
-        loop {
-            self.tick.tick().await;
-            let (now, wall) = (Instant::now(), (self.wall)());
-            let (before, wall_before) = std::mem::replace(&mut self.last, (now, wall));
-            let (passed, late) = (now - before, (now - before).saturating_sub(TICK));
-            let ahead = wall.duration_since(wall_before).unwrap_or_default().saturating_sub(passed);
-            let behind = wall_before.duration_since(wall).unwrap_or_default();
-            if ahead > JUMP || behind > JUMP || late > JUMP {
-                return;
-            }
-        }
+    /// Waits a while. Says how long it was, and whether the clocks disagree about that. Cancel-safe.
+    async fn tick(&mut self) -> (Duration, bool) {
+        self.tick.tick().await;
+        let (now, wall) = (Instant::now(), (self.wall)());
+        let (before, wall_before) = std::mem::replace(&mut self.last, (now, wall));
+        let (passed, late) = (now - before, (now - before).saturating_sub(TICK));
+        let ahead = wall.duration_since(wall_before).unwrap_or_default().saturating_sub(passed);
+        let behind = wall_before.duration_since(wall).unwrap_or_default();
+        (passed, ahead > JUMP || behind > JUMP || late > JUMP)
     }
 }

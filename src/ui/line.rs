@@ -52,7 +52,7 @@ fn text(tunnel: &TunnelStatus) -> String {
             1 => "1 connection goes on".to_owned(),
             several => format!("{} go on", count(several, "connection")),
         },
-        State::Stopped => tunnel.reason.as_ref().map(reason).unwrap_or_default(),
+        State::Stopped => tunnel.reason.as_ref().map(told).unwrap_or_default(),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn target(tunnel: &TunnelStatus) -> String {
 
 /// What is wrong, and when it is tried again.
 pub(super) fn why(tunnel: &TunnelStatus) -> Option<String> {
-    let reason = reason(tunnel.reason.as_ref()?);
+    let reason = told(tunnel.reason.as_ref()?);
     let next = match (tunnel.state, tunnel.next_retry.map(seconds)) {
         (State::Blocked, Some(next)) => format!("; looked at again in {next}"),
         (State::Connecting, Some(next)) => format!("; try {} in {next}", tunnel.attempt.saturating_add(1)),
@@ -93,7 +93,7 @@ pub(super) fn why(tunnel: &TunnelStatus) -> Option<String> {
     Some(format!("{reason}{next}"))
 }
 
-fn reason(reason: &Reason) -> String {
+pub(super) fn told(reason: &Reason) -> String {
     format!("{} [{}]", shown(&reason.what), reason.code)
 }
 

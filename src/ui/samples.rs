@@ -30,6 +30,9 @@ pub(super) fn tunnel(name: &str) -> TunnelStatus {
         waiting: Vec::new(),
         bytes_in: 0,
         bytes_out: 0,
+        rate_in: 0,
+        rate_out: 0,
+        last_error: None,
         since: now() - Duration::from_secs(200),
         env: BTreeMap::new(),
     }

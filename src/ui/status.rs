@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use comfy_table::{Cell, Color};
 
 use super::human::{age, count, size};
-use super::line::{listen, shown, target, why};
+use super::line::{listen, shown, target, told, why};
 use super::others::safe_lines;
 use super::table::{Line, Row, paragraph, render, word};
 use super::{CARE, HINT};
@@ -62,6 +62,13 @@ fn row(tunnel: &TunnelStatus, now: SystemTime) -> Row {
     if tunnel.state == State::Ready && !tunnel.verified {
         below.push(Line::Text("it listens; its path was not tried yet".to_owned()));
     }
+    if (tunnel.rate_in, tunnel.rate_out) != (0, 0) {
+        below.push(Line::Text(format!("{}/s in, {}/s out", size(tunnel.rate_in), size(tunnel.rate_out))));
+    }
+    if let Some(error) = &tunnel.last_error {
+        let ago = age(now.duration_since(error.time).unwrap_or_default());
+        below.push(Line::Text(format!("last error {ago} ago: {}", told(&error.reason))));
+    }
     for (name, value) in &tunnel.env {
         below.push(Line::Whole(format!("{HINT}{}={}{HINT:#}", shown(name), shown(value))));
     }
@@ -109,7 +116,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Reason, Wait};
+    use crate::model::{LastError, Reason, Wait};
     use crate::ui::samples::{bastion, now, reason, tunnel};
 
     fn shows(tunnels: Vec<TunnelStatus>, width: Option<u16>) -> String {
@@ -184,6 +191,11 @@ mod tests {
             waiting: vec![(Wait::Path, 0), (Wait::SetUp, 1), (Wait::Sessions, 3)],
             bytes_in: 1_536,
             bytes_out: 5 << 30,
+            rate_out: 3 << 20,
+            last_error: Some(LastError {
+                time: now() - Duration::from_secs(40),
+                reason: reason("gateway-lost", "the connection to the gateway was lost"),
+            }),
             verified: false,
             env: [("DATABASE_URL".to_owned(), "postgres://app@127.0.0.1:5432/orders".to_owned())].into(),
             ..tunnel("orders-db")
@@ -196,6 +208,8 @@ mod tests {
         TUNNEL     STATE  LISTEN                      TARGET                    CONNS                                                      IN/OUT             SINCE
         orders-db  ready  127.0.0.1:8080, [::1]:8080  orders-db:80 through hub  2 (+1 waiting for a session to open, +3 for max_sessions)  1.5 KiB / 5.0 GiB  3 min
           it listens; its path was not tried yet
+          0 B/s in, 3.0 MiB/s out
+          last error 40 s ago: the connection to the gateway was lost [gateway-lost]
           DATABASE_URL=postgres://app@127.0.0.1:5432/orders
         web        ready  127.0.0.1:8080, [::1]:8080  web:80 through hub        0                                                          0 B / 0 B          3 min
 
@@ -220,6 +234,9 @@ mod tests {
                                                         max_ses
                                                         sions)
           it listens; its path was not tried yet
+          0 B/s in, 3.0 MiB/s out
+          last error 40 s ago: the connection to the gateway was lost
+          [gateway-lost]
           DATABASE_URL=postgres://app@127.0.0.1:5432/orders
         degraded   degraded  127.0.0.1:8080,  degraded  0        0 B /   3 min
                              [::1]:8080       :80                0 B

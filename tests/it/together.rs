@@ -250,3 +250,25 @@ async fn a_file_that_is_gone_does_not_hide_what_runs() {
     assert_eq!(up.wait().await.0, 0);
     env.check_sessions();
 }
+
+#[tokio::test]
+async fn what_last_went_wrong_is_remembered_while_all_is_well_again() {
+    let env = TestEnv::new();
+    env.workspace(&format!("{WORKSPACE}[[emulator.faults]]\nphase = \"stream\"\ndo = \"drop\"\nafter = 5\n"));
+    let up = env.up(&["echo"]);
+    is_ready(&up).await;
+    assert_eq!(status(&env).await["tunnels"][0]["last_error"], Value::Null);
+    let port = out(&ends(&env, &["port", "echo"], 0).await);
+    let mut stream = TcpStream::connect(&port).await.unwrap();
+    stream.write_all(b"hello world").await.unwrap();
+    let mut back = Vec::new();
+    assert!(timeout(PATIENCE, stream.read_to_end(&mut back)).await.unwrap().is_err(), "it is cut off");
+    let status = status(&env).await;
+    let echo = &status["tunnels"][0];
+    assert_eq!(
+        (&echo["state"], &echo["last_error"]["code"]),
+        (&"ready".into(), &"gateway-cut".into()),
+        "{echo}"
+    );
+    up.stop().await;
+}

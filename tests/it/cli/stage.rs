@@ -256,6 +256,9 @@ pub(super) fn ready(tunnel: &str, port: u16) -> model::TunnelStatus {
         waiting: Vec::new(),
         bytes_in: 0,
         bytes_out: 0,
+        rate_in: 0,
+        rate_out: 0,
+        last_error: None,
         since: clock::now() - Duration::from_secs(200),
         env: [].into(),
     }

@@ -44,6 +44,9 @@ fn tunnel(attempt: u32) -> model::TunnelStatus {
         waiting: vec![(Wait::Path, 3)],
         bytes_in: 10,
         bytes_out: 20,
+        rate_in: 1,
+        rate_out: 2,
+        last_error: None,
         since: UNIX_EPOCH + Duration::from_millis(1500),
         env: [("URL".to_owned(), "postgres://127.0.0.1:5432".to_owned())].into(),
     }
@@ -230,6 +233,9 @@ async fn what_holds_arrives_whole() {
           ],
           "bytes_in": 10,
           "bytes_out": 20,
+          "rate_in": 1,
+          "rate_out": 2,
+          "last_error": null,
           "since": "1970-01-01T00:00:01.500Z",
           "env": {
             "URL": "postgres://127.0.0.1:5432"
