@@ -7,6 +7,7 @@ mod mistakes;
 mod moves;
 mod saves;
 mod scp;
+mod walk;
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
