@@ -32,6 +32,11 @@ impl Source for WorkspaceFiles {
             hint: error.hint(),
             report: None,
         })?;
+        if files.is_blank() {
+            // Some programs empty a file before they write it; whoever means it can type `bastion down`.
+            let what = format!("{} is empty", shown(self.workspace.shown()));
+            return Err(Rejected { code: "rejected", what, hint: None, report: None });
+        }
         let variables: Variables = setting.variables.clone().into_iter().collect();
         let Loaded { desired, diagnostics, .. } = files.load(&variables);
         let Some(desired) = desired else {

@@ -133,7 +133,7 @@ impl Supervisor {
     /// The declaration cannot be carried out: everything stays as it is, and that is told.
     fn reject(&self, job: Job, rejected: Rejected) {
         if self.declared.is_some() && !matches!(job, Job::Plan { .. }) {
-            self.board.rejected(rejected.report.clone().unwrap_or_else(|| rejected.what.clone()));
+            self.board.rejected(rejected.told());
         }
         job.refuse(Refusal::Rejected(rejected));
     }

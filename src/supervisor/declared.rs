@@ -63,6 +63,17 @@ pub struct Rejected {
     pub report: Option<String>,
 }
 
+impl Rejected {
+    /// All of it, a line each.
+    pub(super) fn told(&self) -> String {
+        match (&self.report, &self.hint) {
+            (Some(report), _) => report.clone(),
+            (None, Some(hint)) => format!("{}\nhint: {hint}", self.what),
+            (None, None) => self.what.clone(),
+        }
+    }
+}
+
 /// The tunnels that are wanted, whatever the file declares at the moment. It only ever grows, but by
 /// [`stop`](Self::stop).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

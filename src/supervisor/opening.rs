@@ -118,7 +118,7 @@ impl Opening<'_> {
             };
             let full = reason.as_ref().is_some_and(|reason| reason.code == "gateway-busy");
             if hold.is_none() {
-                if self.edition.tally.waiting(Wait::Path) >= HELD {
+                if self.edition.tally.waiting(if full { Wait::Sessions } else { Wait::Path }) >= HELD {
                     return Err(NotOpened::Failed(reason.unwrap_or_else(crowded)));
                 }
                 hold = Some(self.edition.way.hold());

@@ -115,6 +115,12 @@ impl Files {
         user.flat_map(|file| config::mentioned(&file.text)).collect()
     }
 
+    /// Whether the workspace's own file says nothing at all.
+    pub fn is_blank(&self) -> bool {
+        let own = self.read.iter().find(|file| file.kind == LayerKind::Workspace);
+        own.is_some_and(|file| file.text.trim().is_empty())
+    }
+
     /// The files as layers.
     pub fn layers(&self) -> Vec<Layer<'_>> {
         let files = self.read.iter();

@@ -163,12 +163,20 @@ async fn mistakes_and_no_file_change_nothing_and_are_shown() {
     scene.until("that it is missed", |s| s.rejected.clone().filter(|why| why.contains("no such file"))).await;
     scene.up.wait_line(|line| line.contains("no such file"), "that it is missed").await;
 
+    // As it is for a moment when a program empties it to write it again.
+    scene.save("\n");
+    scene.until("that it is empty", |s| s.rejected.clone().filter(|why| why.ends_with("is empty"))).await;
+    scene.up.wait_line(|line| line == "bastion.toml is empty", "that it is empty").await;
+
     // The old text again, with a comment: nothing was changed.
     scene.save(&(scene.text(&good) + "# A comment.\n"));
     let again = |line: &str| line.contains("can be used again");
     scene.up.wait_line(again, "that it is good again").await;
     insta::assert_snapshot!(scene.said_after(refused, &[(port, "PORT_")]), @r"
     reading bastion.toml: there is no such file
+
+    warning: bastion.toml cannot be used as it is now; everything stays as it was
+    bastion.toml is empty
 
     warning: bastion.toml cannot be used as it is now; everything stays as it was
     bastion.toml can be used again
