@@ -1,6 +1,6 @@
 //! What `up` says while it runs: a line for what a tunnel has come to, what an edit changed, and once that all is ready.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
@@ -54,7 +54,11 @@ impl Happening {
             },
             event = self.events.recv() => match event {
                 Ok(event) => News::Event(Box::new(event)),
-                Err(broadcast::error::RecvError::Lagged(_)) => News::Lost,
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    // What is still queued is older than what holds now, which is told in its place.
+                    self.events = self.events.resubscribe();
+                    News::Lost
+                }
                 // The end comes by another way.
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             },
@@ -118,11 +122,17 @@ impl Telling {
 
     /// All tunnels as they are now; those that are as they were are not told again.
     fn whole(&mut self, all: Vec<TunnelStatus>) {
-        self.states.retain(|name, _| all.iter().any(|tunnel| tunnel.name == *name));
+        let there: BTreeSet<&Name> = all.iter().map(|tunnel| &tunnel.name).collect();
+        self.states.retain(|name, _| there.contains(name));
+        let mut news = false;
         for tunnel in all {
             if self.states.get(&tunnel.name) != Some(&tunnel.state) {
-                self.tunnel(&tunnel);
+                news |= self.line(&tunnel);
             }
+        }
+        // Only once all are known: the first one alone would be everything.
+        if news {
+            self.sum_up();
         }
     }
 
@@ -132,6 +142,13 @@ impl Telling {
     }
 
     fn tunnel(&mut self, tunnel: &TunnelStatus) {
+        if self.line(tunnel) {
+            self.sum_up();
+        }
+    }
+
+    /// Tells of a tunnel as it is now. Says whether it has come as far as it can.
+    fn line(&mut self, tunnel: &TunnelStatus) -> bool {
         // Where everything stops, each line would say the same.
         let stopping = self.declaration.stopping && tunnel.state == State::Stopped;
         if self.format == Format::Text && is_worth_a_line(tunnel) && !stopping {
@@ -143,9 +160,7 @@ impl Telling {
             self.states.insert(tunnel.name.clone(), tunnel.state);
         }
         // That others end says nothing of how far the rest has come.
-        if matches!(tunnel.state, State::Ready | State::Blocked) {
-            self.sum_up();
-        }
+        matches!(tunnel.state, State::Ready | State::Blocked)
     }
 
     fn declaration(&mut self, now: Arc<Declaration>) {
