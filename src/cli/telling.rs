@@ -21,6 +21,8 @@ pub(super) struct Telling {
     states: BTreeMap<Name, State>,
     /// How many were ready and blocked when that was last said.
     told: Option<(usize, usize)>,
+    /// Something may have come as far as it can since that was last looked at.
+    unsummed: bool,
     /// What Ctrl-C does.
     interrupt: &'static str,
     declaration: Arc<Declaration>,
@@ -34,8 +36,8 @@ pub(super) struct Happening {
 
 /// One of them.
 pub(super) enum News {
-    /// Something happened to a tunnel.
-    Event(Box<TunnelEvent>),
+    /// Something happened to a tunnel; and whether more is told already of what happened.
+    Event(Box<TunnelEvent>, bool),
     /// There was more than could be told.
     Lost,
     /// Something else changed.
@@ -53,7 +55,7 @@ impl Happening {
                 Err(_ended) => std::future::pending().await,
             },
             event = self.events.recv() => match event {
-                Ok(event) => News::Event(Box::new(event)),
+                Ok(event) => News::Event(Box::new(event), !self.events.is_empty()),
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     // What is still queued is older than what holds now, which is told in its place.
                     self.events = self.events.resubscribe();
@@ -69,7 +71,16 @@ impl Happening {
 impl Telling {
     pub(super) fn new(format: Format, printer: Printer, file: String) -> Self {
         let (states, declaration) = (BTreeMap::new(), Arc::default());
-        Self { format, printer, file, states, told: None, interrupt: "Ctrl-C stops it", declaration }
+        Self {
+            format,
+            printer,
+            file,
+            states,
+            told: None,
+            unsummed: false,
+            interrupt: "Ctrl-C stops it",
+            declaration,
+        }
     }
 
     /// As for an instance in another process.
@@ -87,7 +98,13 @@ impl Telling {
 
     pub(super) fn tell(&mut self, handle: &Handle, news: News) {
         match news {
-            News::Event(event) => self.event(&event),
+            News::Event(event, more) => {
+                self.event(&event);
+                // What is new comes one by one: until all of it is heard, the first one would be everything.
+                if !more {
+                    self.sum_up();
+                }
+            }
             News::Lost => self.whole(handle.status().tunnels),
             News::Changed => self.declaration(handle.declaration()),
         }
@@ -106,6 +123,7 @@ impl Telling {
             self.json(&event);
         }
         self.tunnel(&event.now.into_model(program, clock::now()));
+        self.sum_up();
     }
 
     /// All that holds of an instance in another process.
@@ -124,16 +142,12 @@ impl Telling {
     fn whole(&mut self, all: Vec<TunnelStatus>) {
         let there: BTreeSet<&Name> = all.iter().map(|tunnel| &tunnel.name).collect();
         self.states.retain(|name, _| there.contains(name));
-        let mut news = false;
         for tunnel in all {
             if self.states.get(&tunnel.name) != Some(&tunnel.state) {
-                news |= self.line(&tunnel);
+                self.tunnel(&tunnel);
             }
         }
-        // Only once all are known: the first one alone would be everything.
-        if news {
-            self.sum_up();
-        }
+        self.sum_up();
     }
 
     fn json(&self, event: &Wire) {
@@ -142,13 +156,6 @@ impl Telling {
     }
 
     fn tunnel(&mut self, tunnel: &TunnelStatus) {
-        if self.line(tunnel) {
-            self.sum_up();
-        }
-    }
-
-    /// Tells of a tunnel as it is now. Says whether it has come as far as it can.
-    fn line(&mut self, tunnel: &TunnelStatus) -> bool {
         // Where everything stops, each line would say the same.
         let stopping = self.declaration.stopping && tunnel.state == State::Stopped;
         if self.format == Format::Text && is_worth_a_line(tunnel) && !stopping {
@@ -160,7 +167,7 @@ impl Telling {
             self.states.insert(tunnel.name.clone(), tunnel.state);
         }
         // That others end says nothing of how far the rest has come.
-        matches!(tunnel.state, State::Ready | State::Blocked)
+        self.unsummed |= matches!(tunnel.state, State::Ready | State::Blocked);
     }
 
     fn declaration(&mut self, now: Arc<Declaration>) {
@@ -195,6 +202,9 @@ impl Telling {
 
     /// Says how far it has come, once nothing more is to be expected of it.
     fn sum_up(&mut self) {
+        if !std::mem::take(&mut self.unsummed) {
+            return;
+        }
         let count = |state| self.states.values().filter(|s| **s == state).count();
         let going = self.states.values().filter(|state| **state != State::Draining).count();
         let (ready, blocked) = (count(State::Ready), count(State::Blocked));
