@@ -1,4 +1,5 @@
-//! What a tunnel costs, beside a plain TLS copy in the same run: see docs/measuring.md.
+//! What a tunnel costs, beside a plain TLS copy in the same run, and what a thousand of them cost: see
+//! docs/measuring.md.
 //!
 //! This process is source, sink and load; everything that is measured is a process of its own.
 
@@ -8,7 +9,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+mod instance;
+mod least;
 mod load;
+mod many_tunnels;
 mod plain;
 mod process;
 mod report;
@@ -31,6 +35,7 @@ cargo bench --bench throughput [-- OPTION…]
   --rounds N        how many rounds the medians are taken over (5)
   --mib N           how much is moved in one direction in one go (384)
   --connections N   how many connections are held open at once (100)
+  --tunnels [N]     only the second table, of so many tunnels (1000; with --quick 200)
   --bastion FILE    measure this program in place of the one built with the bench
   --against FILE    measure this one too, in the same rounds";
 
@@ -43,10 +48,17 @@ struct Options {
     round_trips: usize,
     bastion: String,
     against: Option<String>,
+    /// How many tunnels the second table is about.
+    tunnels: usize,
+    /// Without the first table.
+    only_tunnels: bool,
+    quick: bool,
 }
 
 impl Options {
-    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+    fn read(arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let mut arguments = arguments.peekable();
+        let mut tunnels = None;
         let mut options = Self {
             rounds: 5,
             mib: 384,
@@ -55,11 +67,19 @@ impl Options {
             round_trips: 1000,
             bastion: env!("CARGO_BIN_EXE_bastion").to_owned(),
             against: None,
+            tunnels: 0,
+            only_tunnels: false,
+            quick: false,
         };
         while let Some(argument) = arguments.next() {
+            if argument == "--tunnels" {
+                options.only_tunnels = true;
+                tunnels = arguments.next_if(|next| !next.starts_with('-')).map(|n| n.parse()).transpose()?;
+                continue;
+            }
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             match argument.as_str() {
-                "--quick" => (options.rounds, options.mib) = (3, 96),
+                "--quick" => (options.rounds, options.mib, options.quick) = (3, 96, true),
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--mib" => options.mib = value()?.parse()?,
                 "--connections" => options.connections = value()?.parse()?,
@@ -69,6 +89,10 @@ impl Options {
                 "--bench" => {}
                 _ => return Err(format!("{argument} is unknown\n\n{USAGE}").into()),
             }
+        }
+        options.tunnels = tunnels.unwrap_or(if options.quick { 200 } else { 1000 });
+        if options.tunnels < 2 || options.tunnels > many_tunnels::MOST {
+            return Err(format!("--tunnels takes a number from 2 to {}", many_tunnels::MOST).into());
         }
         if options.rounds == 0 || options.mib == 0 || options.connections == 0 {
             return Err("nothing to measure".into());
@@ -229,17 +253,17 @@ async fn round(
     Ok(subjects.into_iter().map(|subject| subject.cipher).collect())
 }
 
-async fn measure(options: Options) -> Result<String> {
+async fn measure(options: &Options) -> Result<String> {
     let pattern = Pattern::new();
     let servers = Servers::start(&pattern).await?;
     let directory = tempfile::tempdir()?;
     plain::write_certificate(directory.path())?;
     let names = options.ways().into_iter().map(|(name, _)| name).collect();
-    let mut figures = Figures::new(&ROWS, names, LIMIT);
+    let mut figures = Figures::new(&ROWS, names, |_, at| (at > LIMIT).then_some(LIMIT));
     let begin = Instant::now();
     let (mut done, mut ciphers) = (0, Vec::new());
     while done < options.rounds && (done == 0 || begin.elapsed() < LAST_ROUND) {
-        let one = round(done, &options, &servers, &pattern, directory.path(), &mut figures);
+        let one = round(done, options, &servers, &pattern, directory.path(), &mut figures);
         ciphers = timeout(LONGEST_ROUND, one).await.map_err(|_| "a round took too long")??;
         done += 1;
     }
@@ -252,7 +276,7 @@ async fn measure(options: Options) -> Result<String> {
     Ok(format!(
         "{}\n{}; {}\n\n{done} rounds in {:.0} s; each of {mib} MiB one way, half of that both ways at once, {connects} \
          connections one at a time and as many ten at a time, {round_trips} round trips, {connections} connections at once\n",
-        figures.table(),
+        figures.table("the plain copy"),
         machine(),
         agreed.join(""),
         begin.elapsed().as_secs_f64(),
@@ -260,7 +284,7 @@ async fn measure(options: Options) -> Result<String> {
 }
 
 /// What the figures depend on.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let model = text("/proc/cpuinfo");
@@ -285,7 +309,8 @@ fn machine() -> String {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
-    let hidden = arguments.next_if(|first| first == plain::CLIENT || first == plain::SERVER);
+    let hidden = [plain::CLIENT, plain::SERVER, least::COMMAND];
+    let hidden = arguments.next_if(|first| hidden.contains(&first.as_str()));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -294,16 +319,22 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(async {
-        match hidden {
-            Some(command) => plain::run(&command, arguments).await.map(|()| String::new()),
-            None => measure(Options::read(arguments)?).await,
+        match hidden.as_deref() {
+            Some(least::COMMAND) => return least::run(arguments).await,
+            Some(command) => return plain::run(command, arguments).await,
+            None => {}
         }
+        let options = Options::read(arguments)?;
+        if !options.only_tunnels {
+            println!("{}", measure(&options).await?);
+        }
+        if cfg!(unix) || options.only_tunnels {
+            println!("{}", many_tunnels::measure(&options).await?);
+        }
+        Ok(())
     });
     match outcome {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

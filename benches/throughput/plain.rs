@@ -59,7 +59,8 @@ pub(crate) async fn run(command: &str, mut arguments: impl Iterator<Item = Strin
     Ok(())
 }
 
-fn client_config(certificate: CertificateDer<'static>) -> Result<ClientConfig> {
+/// A client that believes one certificate, or what that has signed.
+pub(crate) fn client_config(certificate: CertificateDer<'static>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

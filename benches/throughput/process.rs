@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -31,23 +32,36 @@ const UNWANTED: [&str; 11] = [
     "RUST_LOG",
 ];
 
-/// A child, and what it said last.
+/// Takes from a program's environment what would make it another way.
+pub(crate) fn clean(command: &mut Command) {
+    for name in UNWANTED {
+        if !command.as_std().get_envs().any(|(set, _)| set == name) {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null()).kill_on_drop(true);
+}
+
+/// A child, and what it says.
 #[derive(Debug)]
 pub(crate) struct Process {
+    name: String,
     child: Child,
-    started: Instant,
-    _drain: JoinSet<()>,
+    pub(crate) started: Instant,
+    said: watch::Receiver<Vec<String>>,
+    /// How many lines were handed out.
+    heard: usize,
+    _reader: JoinSet<()>,
 }
 
 impl Process {
-    /// Starts a program. Its lines go to `seen` until that says it has enough; later ones are read and forgotten.
-    async fn start(mut command: Command, stderr: bool, mut seen: impl FnMut(&str) -> bool) -> Result<Self> {
-        for name in UNWANTED {
-            if !command.as_std().get_envs().any(|(set, _)| set == name) {
-                command.env_remove(name);
-            }
-        }
-        command.stdin(Stdio::null()).kill_on_drop(true);
+    /// Starts a program. Its lines go to `seen` until that says it has enough.
+    pub(crate) async fn start(
+        mut command: Command,
+        stderr: bool,
+        seen: impl FnMut(&str) -> bool,
+    ) -> Result<Self> {
+        clean(&mut command);
         command.stdout(if stderr { Stdio::null() } else { Stdio::piped() });
         command.stderr(if stderr { Stdio::piped() } else { Stdio::inherit() });
         let started = Instant::now();
@@ -58,25 +72,62 @@ impl Process {
             (None, None) => return Err("the child has no output".into()),
         };
         let mut lines = BufReader::new(output).lines();
-        let mut said = String::new();
-        let ready = async {
-            while let Some(line) = lines.next_line().await? {
-                if seen(&line) {
-                    return Result::Ok(());
-                }
-                said.push_str(&line);
-                said.push('\n');
+        let (say, said) = watch::channel(Vec::new());
+        let mut reader = JoinSet::new();
+        reader.spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                say.send_modify(|said| said.push(line));
             }
-            Err("it ended".into())
+        });
+        let name = format!("{:?}", command.as_std());
+        let mut process = Self { name, child, started, said, heard: 0, _reader: reader };
+        process.hear(seen).await?;
+        Ok(process)
+    }
+
+    /// Hands out what it says, each line once, until `seen` says it has enough.
+    pub(crate) async fn hear(&mut self, mut seen: impl FnMut(&str) -> bool) -> Result<()> {
+        let Self { said, heard, .. } = self;
+        let enough = async {
+            loop {
+                {
+                    let said = said.borrow_and_update();
+                    while let Some(line) = said.get(*heard) {
+                        *heard += 1;
+                        if seen(line) {
+                            return true;
+                        }
+                    }
+                }
+                if said.changed().await.is_err() {
+                    return false;
+                }
+            }
         };
-        match timeout(START, ready).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(format!("{command:?}: {error}\n{said}").into()),
-            Err(_) => return Err(format!("{command:?} is not ready\n{said}").into()),
-        }
-        let mut drain = JoinSet::new();
-        drain.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { child, started, _drain: drain })
+        let why = match timeout(START, enough).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => "it ended",
+            Err(_) => "it does not get there",
+        };
+        Err(format!("{}: {why}\n{}", self.name, self.said.borrow().join("\n")).into())
+    }
+
+    /// Ends it as Ctrl-C does. How long that took.
+    #[cfg(unix)]
+    pub(crate) async fn interrupt(&mut self) -> Result<Duration> {
+        use rustix::process::{Pid, Signal, kill_process};
+
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let begin = Instant::now();
+        kill_process(id.ok_or("it ended by itself")?, Signal::INT)?;
+        timeout(START, self.child.wait()).await.map_err(|_| format!("{} does not stop", self.name))??;
+        Ok(begin.elapsed())
+    }
+
+    /// Nothing else ends a process in order from outside.
+    #[cfg(not(unix))]
+    pub(crate) async fn interrupt(&mut self) -> Result<Duration> {
+        Err(format!("{} cannot be stopped in order on this system", self.name).into())
     }
 
     /// CPU seconds so far, of all threads, in user and kernel mode. `None` where there is no /proc.
@@ -164,6 +215,13 @@ async fn relay(
     Ok((process, bulk, greet))
 }
 
+/// An emulator for a workspace; others reach it by the file `endpoint`.
+pub(crate) async fn emulator(program: &str, workspace: &Path, endpoint: &Path) -> Result<Process> {
+    let mut command = Command::new(program);
+    command.args(["--color", "never", "emulator", "-f"]).arg(workspace).arg("--endpoint").arg(endpoint);
+    Process::start(command, true, |line| line.contains("BASTION_EMULATOR") || line.ends_with(':')).await
+}
+
 async fn bastion(program: &str, frames: &str, servers: &Servers, directory: &Path) -> Result<Subject> {
     let directory = tempfile::tempdir_in(directory)?;
     let (workspace, endpoint) =
@@ -181,11 +239,7 @@ async fn bastion(program: &str, frames: &str, servers: &Servers, directory: &Pat
     );
     std::fs::write(&workspace, text)?;
 
-    let mut command = Command::new(program);
-    command.args(["--color", "never", "emulator", "-f"]).arg(&workspace).arg("--endpoint").arg(&endpoint);
-    let emulator =
-        Process::start(command, true, |line| line.contains("BASTION_EMULATOR") || line.ends_with(':'))
-            .await?;
+    let emulator = emulator(program, &workspace, &endpoint).await?;
     let endpoint_text: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&endpoint)?)?;
     let field = |name: &str| endpoint_text.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
     let cipher = plain::agreed_emulator(field("address").parse()?, field("ca_pem")).await?;

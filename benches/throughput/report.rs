@@ -10,20 +10,22 @@ pub(crate) struct Row {
     pub(crate) digits: usize,
 }
 
+/// By row and subject: which subject's figures of the same row it is held against, if any.
+pub(crate) type Against = fn(usize, usize) -> Option<usize>;
+
 /// All figures: of each row, of each subject, one a round.
 #[derive(Debug)]
 pub(crate) struct Figures {
     rows: Vec<Row>,
     subjects: Vec<String>,
-    /// The subject that the others are held against.
-    limit: usize,
+    against: Against,
     values: Vec<Vec<Vec<f64>>>,
 }
 
 impl Figures {
-    pub(crate) fn new(rows: &[Row], subjects: Vec<String>, limit: usize) -> Self {
+    pub(crate) fn new(rows: &[Row], subjects: Vec<String>, against: Against) -> Self {
         let values = vec![vec![Vec::new(); subjects.len()]; rows.len()];
-        Self { rows: rows.to_vec(), subjects, limit, values }
+        Self { rows: rows.to_vec(), subjects, against, values }
     }
 
     /// Writes down this round's figure. What could not be measured is left out.
@@ -34,21 +36,20 @@ impl Figures {
         }
     }
 
-    /// The table, as Markdown.
-    pub(crate) fn table(&self) -> String {
-        let mut text = String::from("| median (least–most), × ratio to the plain copy |");
+    /// The table, as Markdown; `ratio` says what ratios are to.
+    pub(crate) fn table(&self, ratio: &str) -> String {
+        let mut text = format!("| median (least–most), × ratio to {ratio} |");
         for subject in &self.subjects {
             // Writing to a string cannot fail.
             let _ = write!(text, " {subject} |");
         }
         text.push_str("\n|---|");
         text.push_str(&"---:|".repeat(self.subjects.len()));
-        for (row, subjects) in self.rows.iter().zip(&self.values) {
+        for (number, (row, subjects)) in self.rows.iter().zip(&self.values).enumerate() {
             let _ = write!(text, "\n| {} |", row.name);
-            let limit = subjects.get(self.limit).map(Vec::as_slice).unwrap_or_default();
             for (at, values) in subjects.iter().enumerate() {
-                let against = if at > self.limit { limit } else { &[] };
-                let _ = write!(text, " {} |", cell(values, against, row.digits));
+                let against = (self.against)(number, at).and_then(|limit| subjects.get(limit));
+                let _ = write!(text, " {} |", cell(values, against.map_or(&[], Vec::as_slice), row.digits));
             }
         }
         text.push('\n');

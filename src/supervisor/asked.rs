@@ -177,6 +177,7 @@ impl Supervisor {
         let meant = meant(tunnels, known.iter());
         let meant = meant.map_err(|Unknown(name)| Refusal::Unknown { name, known: known.clone() })?;
         self.wanted.stop(&meant);
+        self.live.close(&meant);
         for name in &meant {
             self.live.remove(name, Some(grace)).await;
             self.withheld.remove(name);
@@ -220,6 +221,7 @@ impl Supervisor {
                 job.refuse(Refusal::Stopping);
             }
             let names: Vec<Name> = self.live.tunnels.keys().cloned().collect();
+            self.live.close(&names);
             for name in &names {
                 self.live.remove(name, None).await;
             }

@@ -88,9 +88,14 @@ impl Listener {
         self.owner.send_replace(owner);
     }
 
+    /// Begins to let the address go: whoever has many to release waits for all of them at once.
+    pub(super) fn close(&self) {
+        self.stop.cancel();
+    }
+
     /// Lets the address go. When this returns, it is free.
     pub(super) async fn release(self) {
-        self.stop.cancel();
+        self.close();
         // An error means that it is gone already.
         let _closed = self.closed.await;
     }

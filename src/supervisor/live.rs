@@ -147,6 +147,15 @@ impl Live {
         }
     }
 
+    /// Begins to let go what tunnels hold that are all going to be removed: one by one, each would wait for its turn
+    /// on another thread, and a thousand of them for a thousand turns.
+    pub(super) fn close<'a>(&self, names: impl IntoIterator<Item = &'a Name>) {
+        let tunnels = names.into_iter().filter_map(|name| self.tunnels.get(name));
+        for bound in tunnels.flat_map(|tunnel| &tunnel.bound) {
+            bound.listeners.values().for_each(Listener::close);
+        }
+    }
+
     /// A tunnel is gone; its connections are given so long, or as long as they like.
     pub(super) async fn remove(&mut self, name: &Name, drain: Option<Duration>) {
         let Some(tunnel) = self.tunnels.remove(name) else { return };

@@ -80,6 +80,23 @@ async fn one_tunnel_that_is_denied() {
     emulator.into_running().stop().await;
 }
 
+/// More tunnels than events are kept for a reader that is slow: some are skipped, and nothing is told twice for it.
+#[tokio::test]
+async fn up_tells_of_many_tunnels_once_each() {
+    let env = TestEnv::new();
+    let tunnels: String = (0..1200).map(|i| format!("t{i} = \"127.0.0.1:0 -> web:{}\"\n", i + 1)).collect();
+    // Without sessions: they are what takes time, and are not what this is about.
+    env.workspace(&format!(
+        "[azure]\ncloud = \"emulator\"\n[defaults]\nprobe = \"none\"\n[bastions.hub]\n\
+         [targets]\nweb = {{ vm = \"vm-web\" }}\n[tunnels]\n{tunnels}"
+    ));
+    let up = env.up(&[]);
+    up.wait_line(|line| line.starts_with("Everything is ready"), "all of it").await;
+    let told = up.stop().await;
+    let count = |word: &str| told.lines().filter(|line| line.starts_with(word)).count();
+    assert_eq!((count("ready "), count("Everything is ready")), (1200, 1), "{told}");
+}
+
 #[tokio::test]
 async fn up_from_start_to_stop() {
     let env = TestEnv::new();
