@@ -38,6 +38,9 @@ pub trait Carrier: Send + Sync {
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>>;
 
+    /// What it knows may have changed: a person did something. What it would refuse for that reason it finds out anew.
+    fn doubt(&self);
+
     /// How much of it may be used at once from now on. What is open stays.
     fn set_limits(&self, limits: Limits);
 

@@ -17,7 +17,7 @@ use crate::control::client::{Client, ClientError};
 use crate::control::{Answer, Request};
 use crate::instance::{self, ClaimError, Identity, Lock, Owner, Places};
 use crate::model::{Desired, Name};
-use crate::workspace::{FindError, ReadError, Workspace};
+use crate::workspace::{FindError, ReadError, Where, Workspace};
 
 /// The file's name where none is given.
 const FILE: &str = "bastion.toml";
@@ -37,12 +37,27 @@ pub(super) struct Meant {
 }
 
 impl Meant {
+    /// That of a workspace, whether it runs or not.
+    pub(super) fn of(workspace: &Workspace, settings: &Settings) -> Result<Self, Failure> {
+        let places = settings.places();
+        let identity = identity(workspace);
+        let socket = places.socket(&identity);
+        let up = up(&load::place(settings)?);
+        Ok(Self { places, identity, socket, workspace: Some(workspace.clone()), up })
+    }
+
     /// Finds out which one it is. Where no file is found any more, it is one that still runs for a file there.
     pub(super) fn find(settings: &Settings) -> Result<Self, Failure> {
         let places = settings.places();
         let place = load::place(settings)?;
         let (identity, workspace) = match Workspace::find(&place) {
-            Ok(workspace) => (identity(&workspace), Some(workspace)),
+            Ok(workspace) => {
+                let nearer = place.file.is_none().then(|| nearer(&places, &workspace)).flatten();
+                match nearer {
+                    Some(left) => (left, None),
+                    None => (identity(&workspace), Some(workspace)),
+                }
+            }
             Err(error) => match &error {
                 FindError::None { start } => {
                     let left = left_behind(&places, start, place.environment.as_ref());
@@ -54,14 +69,7 @@ impl Meant {
             },
         };
         let socket = places.socket(&identity);
-        let mut up = "bastion up".to_owned();
-        if let Some(file) = &place.file {
-            up.push_str(&format!(" -f {}", load::shown(file)));
-        }
-        if let Some(environment) = &place.environment {
-            up.push_str(&format!(" --env {environment}"));
-        }
-        Ok(Self { places, identity, socket, workspace, up })
+        Ok(Self { places, identity, socket, workspace, up: up(&place) })
     }
 
     /// A way to ask it; none when it does not run or does not listen.
@@ -192,12 +200,31 @@ pub(super) async fn ask(client: &Client, request: Request) -> Result<Answer, Cli
     timeout(PATIENCE, client.ask(request)).await.map_err(|_elapsed| ClientError::Silent)?
 }
 
+/// What starts an instance, as one would type it here.
+fn up(place: &Where) -> String {
+    let mut up = "bastion up".to_owned();
+    if let Some(file) = &place.file {
+        up.push_str(&format!(" -f {}", load::shown(file)));
+    }
+    if let Some(environment) = &place.environment {
+        up.push_str(&format!(" --env {environment}"));
+    }
+    up
+}
+
 fn identity(workspace: &Workspace) -> Identity {
     Identity {
         directory: workspace.directory().to_owned(),
         file: workspace.file().file_name().unwrap_or_default().to_owned(),
         environment: workspace.environment().cloned(),
     }
+}
+
+/// An instance whose file was removed under it, nearer than the workspace that is found now.
+fn nearer(places: &Places, found: &Workspace) -> Option<Identity> {
+    let start = std::env::current_dir().ok()?;
+    let left = left_behind(places, &start, found.environment())?;
+    (left.directory != found.directory() && left.directory.starts_with(found.directory())).then_some(left)
 }
 
 /// An instance whose file was removed under it: the nearest in the current directory and those above it.

@@ -73,8 +73,8 @@ pub(super) async fn run(
     refuse("up --best-effort", arguments.best_effort)?;
     refuse("up --metrics", arguments.metrics.is_some())?;
     let allowed = kinds(&arguments.allow).map_err(|refused| Failure::refused(&refused))?;
-    let meant = Meant::find(settings)?;
     let workspace = load::find(settings)?;
+    let meant = Meant::of(&workspace, settings)?;
     let desired = load::load(settings, printer)?;
     only_emulated(&desired)?;
     let patterns = pick::patterns(&arguments.tunnels)?;

@@ -193,6 +193,12 @@ impl Supervisor {
             Ok(meant) => meant,
             Err(Unknown(name)) => return give(reply, Err(Refusal::Unknown { name, known })),
         };
+        let unbound =
+            |name: &Name| self.live.tunnels.get(name).is_some_and(|tunnel| tunnel.unbound.is_some());
+        if meant.iter().any(unbound) {
+            // Whoever had the address may be gone.
+            self.reconcile("proof").await;
+        }
         let running = self.live.tunnels.iter().filter(|(name, _)| meant.contains(*name));
         let paths: BTreeSet<_> = running.map(|(_, tunnel)| tunnel.edition.spec.path.clone()).collect();
         let mut proofs = Vec::new();

@@ -1,5 +1,6 @@
 //! The way through one bastion, shared by all tunnels that use it: read from ARM once, opened many times.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use crate::net::HttpError;
 /// How old an answer of ARM must be before a refusal that follows from it is looked into again.
 const REREAD: Duration = Duration::from_secs(50);
 
+/// How often a gateway that has moved is followed in one go.
+const MOVES: u32 = 1;
+
 /// One bastion, and its gateway once ARM has named it.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -27,6 +31,8 @@ pub(super) struct Link {
     surroundings: Surroundings,
     /// Held while ARM is asked, so that it is asked once however many wait.
     resolved: Mutex<Option<Arc<Resolved>>>,
+    /// What ARM has answered may have changed since.
+    doubted: AtomicBool,
     books: std::sync::Mutex<Books>,
 }
 
@@ -88,9 +94,15 @@ impl Carrier for Link {
     ) -> Carrying<'a, Result<(), Failure>> {
         Box::pin(async move {
             let shown = async {
-                let (resolved, destination) = self.destination(endpoint, port).await?;
-                let proven = resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await;
-                self.look_again(proven).await
+                let mut moves = MOVES;
+                loop {
+                    let (resolved, destination) = self.destination(endpoint, port).await?;
+                    let proven =
+                        resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await;
+                    if let Some(proven) = self.look_again(proven, &resolved, &mut moves).await? {
+                        return Ok(proven);
+                    }
+                }
             };
             shown.await.map_err(|error: RouteError| error.failure())
         })
@@ -106,6 +118,10 @@ impl Carrier for Link {
             let stream = self.stream(endpoint, port, options).await.map_err(|error| error.failure())?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
+    }
+
+    fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
     }
 
     fn set_limits(&self, limits: Limits) {
@@ -139,7 +155,13 @@ impl Carrier for Link {
 impl Link {
     fn new(bastion: &Bastion, surroundings: Surroundings) -> Self {
         let books = Books { gateways: Vec::new(), limits: bastion.limits, sku: None };
-        Self { bastion: bastion.id.clone(), surroundings, resolved: Mutex::new(None), books: books.into() }
+        Self {
+            bastion: bastion.id.clone(),
+            surroundings,
+            resolved: Mutex::new(None),
+            doubted: AtomicBool::new(false),
+            books: books.into(),
+        }
     }
 
     async fn stream(
@@ -148,9 +170,14 @@ impl Link {
         port: Port,
         options: &OpenOptions,
     ) -> Result<GatewayStream<TlsStream<TcpStream>>, RouteError> {
-        let (resolved, destination) = self.destination(endpoint, port).await?;
-        let opened = resolved.gateway.open(&destination, &*self.surroundings.tokens, options).await;
-        self.look_again(opened).await
+        let mut moves = MOVES;
+        loop {
+            let (resolved, destination) = self.destination(endpoint, port).await?;
+            let opened = resolved.gateway.open(&destination, &*self.surroundings.tokens, options).await;
+            if let Some(opened) = self.look_again(opened, &resolved, &mut moves).await? {
+                return Ok(opened);
+            }
+        }
     }
 
     async fn destination(
@@ -160,20 +187,44 @@ impl Link {
     ) -> Result<(Arc<Resolved>, Destination), RouteError> {
         let mut resolved = self.read(None).await?;
         if resolved.host.admits(endpoint).is_err() {
-            resolved = self.read(Some(REREAD)).await?;
+            resolved = self.read(Some(self.stale())).await?;
         }
         resolved.host.admits(endpoint).map_err(RouteError::Refused)?;
         let destination = Destination { bastion: self.bastion.clone(), endpoint: endpoint.clone(), port };
         Ok((resolved, destination))
     }
 
-    /// A gateway that cannot be reached may have moved: a bastion that was made anew has another host.
-    async fn look_again<T>(&self, result: Result<T, GatewayError>) -> Result<T, RouteError> {
-        if let Err(GatewayError::Exchange { .. } | GatewayError::Dial { .. }) = &result {
+    /// A gateway that cannot be reached, or is not the bastion's any more, may have moved: a bastion that was made anew has
+    /// another host. `None`: it has moved, and is worth asking where it is now.
+    async fn look_again<T>(
+        &self,
+        result: Result<T, GatewayError>,
+        asked: &Resolved,
+        moves: &mut u32,
+    ) -> Result<Option<T>, RouteError> {
+        let error = match result {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) => error,
+        };
+        let stale = match &error {
+            GatewayError::Exchange { .. } | GatewayError::Dial { .. } => REREAD,
+            GatewayError::Refused { status: 421, .. } => Duration::ZERO,
+            GatewayError::Refused { .. } | GatewayError::Answer { .. } => self.stale(),
+            GatewayError::Token(_) | GatewayError::Upgrade { .. } => return Err(RouteError::Gateway(error)),
+        };
+        match self.read(Some(stale)).await {
+            Ok(now) if now.host.gateway != asked.host.gateway && *moves > 0 => {
+                *moves -= 1;
+                Ok(None)
+            }
             // What ARM says now is for the next try; this one has failed either way.
-            drop(self.read(Some(REREAD)).await);
+            Ok(_) | Err(_) => Err(RouteError::Gateway(error)),
         }
-        result.map_err(RouteError::Gateway)
+    }
+
+    /// How old an answer of ARM must be for its refusal to be looked into again.
+    fn stale(&self) -> Duration {
+        if self.doubted.swap(false, Ordering::Relaxed) { Duration::ZERO } else { REREAD }
     }
 
     /// What ARM says of the bastion: its last answer, or a new one when that is as old as `stale`.

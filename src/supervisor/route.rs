@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::paths::{Message, Paths};
 use crate::carrier::{Carrier, OpenOptions};
-use crate::lifecycle::{self, Action, Failure, Input, Key, PathOptions};
+use crate::lifecycle::{self, Action, Failure, Input, Key, PathOptions, PathState};
 use crate::model::{Behaviour, Disposition, Reason, Scope};
 
 /// How many messages may wait for the task; who has more to say waits.
@@ -141,10 +141,19 @@ impl Running {
                 let _unheard = noted.send(());
             }
             Message::Prove { path, proven } => {
-                self.step(Input::Prove(path.clone()));
+                // Somebody wants to know now, and may have mended what was in the way.
+                if matches!(self.machine.path(&path), PathState::Ready { .. }) {
+                    self.step(Input::Prove(path.clone()));
+                } else {
+                    self.carrier.doubt();
+                    self.step(Input::Retry(Some(path.clone())));
+                }
                 self.provers.push((path, proven));
             }
-            Message::Retry => self.step(Input::Retry(None)),
+            Message::Retry => {
+                self.carrier.doubt();
+                self.step(Input::Retry(None));
+            }
             Message::Wake => self.step(Input::Wake),
         }
     }
@@ -197,7 +206,7 @@ impl Running {
             self.paths.set(&path, self.machine.path(&path));
         }
         let machine = &self.machine;
-        for (_, proven) in self.provers.extract_if(.., |(path, _)| !machine.is_probing(path)) {
+        for (_, proven) in self.provers.extract_if(.., |(path, _)| !machine.is_trying(path)) {
             let _unheard = proven.send(());
         }
     }

@@ -113,6 +113,8 @@ impl Carrier for Script {
         Box::pin(std::future::pending())
     }
 
+    fn doubt(&self) {}
+
     fn set_limits(&self, _limits: Limits) {}
 
     fn usage(&self) -> Usage {

@@ -58,6 +58,18 @@ async fn names(env: &TestEnv) -> Vec<String> {
     status["tunnels"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Waits until the status is so.
+async fn until(env: &TestEnv, is_it: impl Fn(&Value) -> bool) {
+    let asking = async {
+        while !is_it(&status(env).await) {
+            tokio::time::sleep(crate::env::POLL).await;
+        }
+    };
+    if timeout(PATIENCE, asking).await.is_err() {
+        panic!("{}", status(env).await);
+    }
+}
+
 async fn is_ready(up: &Running) {
     up.wait_line(|line| line.starts_with("Everything is ready"), "that all is ready").await;
 }
@@ -271,4 +283,68 @@ async fn what_last_went_wrong_is_remembered_while_all_is_well_again() {
         "{echo}"
     );
     up.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_edit_mends_is_tried_at_once() {
+    let env = TestEnv::new();
+    let hub = "[bastions.hub]\n";
+    for broken in [
+        WORKSPACE.to_owned() + "[emulator.bastions.hub]\nenable_tunneling = false\n",
+        WORKSPACE.to_owned() + "[emulator.bastions.hub]\nsku = \"Basic\"\n",
+        WORKSPACE.replace(hub, "[bastions.hub]\nresource_group = \"rg-2\"\n"),
+    ] {
+        // The last of them is well, but makes another bastion of the same name; its host is new when it comes back.
+        env.workspace(WORKSPACE);
+        let up = env.up(&[]);
+        ends(&env, &["wait"], 0).await;
+        env.workspace(&broken);
+        let generation = |status: &Value| status["generation"].as_u64().unwrap();
+        until(&env, |status| generation(status) == 2).await;
+        env.run(&["wait", "--timeout", "5s"]).await;
+        env.workspace(WORKSPACE);
+        until(&env, |status| generation(status) == 3).await;
+        let all_ready =
+            |status: &Value| status["tunnels"].as_array().unwrap().iter().all(|t| t["state"] == "ready");
+        until(&env, all_ready).await;
+        up.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_has_a_taken_port_tried_again() {
+    let env = TestEnv::new();
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = other.local_addr().unwrap().port();
+    env.workspace(&WORKSPACE.replace("page = \"0 ->", &format!("page = \"{port} ->")));
+    let up = env.up(&[]);
+    ends(&env, &["wait"], 5).await;
+    drop(other);
+    ends(&env, &["wait"], 0).await;
+    up.stop().await;
+}
+
+#[tokio::test]
+async fn commands_mean_the_nearest_instance_though_its_file_is_gone() {
+    let env = env();
+    let inner = env.path("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(inner.join("bastion.toml"), WORKSPACE.replace("log = \"requests.jsonl\"\n", "")).unwrap();
+    let within = |arguments: &[&str]| {
+        let mut command = env.bastion(arguments);
+        command.current_dir(&inner);
+        command
+    };
+    let outer_up = env.up(&[]);
+    let inner_up = env.run_command(within(&["up"]));
+    is_ready(&outer_up).await;
+    is_ready(&inner_up).await;
+    let port = crate::process::output(within(&["port", "echo"]), PATIENCE).await;
+    std::fs::remove_file(inner.join("bastion.toml")).unwrap();
+    let after = crate::process::output(within(&["port", "echo"]), PATIENCE).await;
+    assert_eq!(out(&after), out(&port));
+    assert_eq!(crate::process::output(within(&["down"]), PATIENCE).await.status.code(), Some(0));
+    assert_eq!(inner_up.wait().await.0, 0);
+    assert_eq!(names(&env).await, ["echo", "page"], "the outer one goes on");
+    outer_up.stop().await;
 }

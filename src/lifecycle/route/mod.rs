@@ -105,9 +105,10 @@ impl<K: Ord + Clone> Route<K> {
         changed
     }
 
-    /// Whether a probe of a path is in flight.
-    pub fn is_probing(&self, path: &K) -> bool {
-        self.paths.get(path).is_some_and(|record| record.probing)
+    /// Whether something is in flight that will tell of a path.
+    pub fn is_trying(&self, path: &K) -> bool {
+        let route = self.resolving || self.outage.as_ref().is_some_and(|outage| outage.flight.is_some());
+        self.paths.get(path).is_some_and(|record| record.probing || route)
     }
 
     /// When [`Input::Timer`] is wanted next.
