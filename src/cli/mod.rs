@@ -20,6 +20,7 @@ mod explain;
 mod failure;
 mod following;
 mod instance;
+mod listening;
 mod load;
 mod pick;
 mod plan;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::attach::{Wish, attach};
 use super::azure::{Azure, only_emulated};
 use super::declaration::WorkspaceFiles;
 use super::instance::{Running, kinds, refused};
+use super::listening::Listening;
 use super::running::Meant;
 use super::settings::Settings;
 use super::telling::Telling;
@@ -25,7 +24,6 @@ use crate::model::{Desired, Name, Pattern};
 use crate::supervisor::Remains;
 use crate::supervisor::{Handle, Parts, Setting, Supervisor};
 use crate::sys::clock;
-use crate::sys::local::LocalListener;
 use crate::sys::signal::StopSignals;
 use crate::ui::Printer;
 use crate::watch::Mode;
@@ -159,24 +157,34 @@ impl Start {
             identity.environment.as_ref(),
             self.started,
         );
-        let listening = Listening::start(socket, Running { about, handle: handle.clone() });
-        let ended = keep(supervisor.run(), &handle, signals, self.wish, self.telling, printer).await;
-        listening.stop().await;
+        let mut listening = Listening::start(lock, socket, Running { about, handle: handle.clone() });
+        let kept = Kept { handle: &handle, meant, listening: &mut listening };
+        let ended = keep(supervisor.run(), kept, signals, self.wish, self.telling, printer).await;
+        let lock = listening.stop().await;
         azure.stop().await;
+        // The last thing: whoever finds it free finds nothing of ours left.
         drop(lock);
         ended
     }
 }
 
+/// What is looked after while it runs.
+struct Kept<'a> {
+    handle: &'a Handle,
+    meant: &'a Meant,
+    listening: &'a mut Listening,
+}
+
 /// Runs until a signal, or `bastion down`, ends it.
 async fn keep(
     run: impl Future<Output = Remains>,
-    handle: &Handle,
+    kept: Kept<'_>,
     signals: &mut StopSignals,
     wish: Wish,
     mut telling: Telling,
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
+    let Kept { handle, meant, listening } = kept;
     let mut run = pin!(run);
     let mut events = telling.listen(handle);
     let Wish { tunnels, profiles, setting } = wish;
@@ -196,30 +204,10 @@ async fn keep(
                     return Err(failure);
                 }
             }
+            () = listening.disturbed() => listening.mend(meant).await,
             why = signals.next() => return Ok(stop::stop(run, handle, signals, why, printer).await),
             news = events.next() => telling.tell(handle, news, &events),
         }
-    }
-}
-
-/// The instance's socket, served until it is stopped.
-struct Listening {
-    task: JoinSet<()>,
-    stop: CancellationToken,
-}
-
-impl Listening {
-    fn start(socket: LocalListener, instance: Running) -> Self {
-        let stop = CancellationToken::new();
-        let mut task = JoinSet::new();
-        task.spawn(server::serve(socket, Arc::new(instance), stop.clone()));
-        Self { task, stop }
-    }
-
-    /// Tells everybody that the instance ends.
-    async fn stop(mut self) {
-        self.stop.cancel();
-        while self.task.join_next().await.is_some() {}
     }
 }
 

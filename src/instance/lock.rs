@@ -23,6 +23,7 @@ const MOST: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Lock {
     owner: Owner,
+    path: PathBuf,
     // Freed in this order: who is no longer listed may still be held, not the other way round.
     _live: File,
     _claim: File,
@@ -72,12 +73,17 @@ impl Lock {
         // Locked before it has its name: who finds it, finds it held.
         let held = |file: &File| file.try_lock().map_err(io::Error::from);
         let live = directory::replace(&files.live, &[], held).map_err(failed(&files.live))?;
-        Ok(Self { owner, _live: live, _claim: claim })
+        Ok(Self { owner, path: files.lock, _live: live, _claim: claim })
     }
 
     /// What this process says of itself to others.
     pub fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// The file that is held. Whoever removes it lets another process claim the instance.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where this instance is to listen.

@@ -348,3 +348,32 @@ async fn commands_mean_the_nearest_instance_though_its_file_is_gone() {
     assert_eq!(names(&env).await, ["echo", "page"], "the outer one goes on");
     outer_up.stop().await;
 }
+
+#[tokio::test]
+async fn a_socket_or_a_lock_that_somebody_removes_is_put_back() {
+    let env = env();
+    let up = env.up(&[]);
+    is_ready(&up).await;
+    let listed = || list(&places(&env.home())).unwrap();
+    let owner = listed().remove(0);
+    let reachable = async || {
+        let asking = async {
+            while names(&env).await.is_empty() {
+                tokio::time::sleep(crate::env::POLL).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.expect("that it can be asked again");
+    };
+    std::fs::remove_file(&owner.socket).unwrap();
+    reachable().await;
+    // As a logout does that takes the whole directory.
+    std::fs::remove_dir_all(places(&env.home()).runtime).unwrap();
+    reachable().await;
+    assert_eq!(listed().remove(0).pid, up.id());
+    // There is still only one.
+    let second = env.up(&[]);
+    second.wait_line(|line| line.contains("attached to it"), "that it attaches").await;
+    ends(&env, &["down"], 0).await;
+    assert_eq!((up.wait().await.0, second.wait().await.0), (0, 0));
+    env.check_sessions();
+}
