@@ -1,13 +1,15 @@
 //! One accepted connection: waits its turn, is held while the path is down, relayed, ended as the remote ended.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{AcquireError, watch};
 use tokio::time::sleep;
 
 use super::edition::{Edition, Entry, Member};
@@ -35,20 +37,38 @@ struct Connection {
     member: Member,
     /// Its place among as many connections as the tunnel may have, once it has one.
     place: Option<Place>,
+    /// Its place in the line for that.
+    turn: Option<Turn>,
+    /// Its files.
+    _room: Option<Place>,
 }
 
+type Turn = Pin<Box<dyn Future<Output = Result<Place, AcquireError>> + Send + Sync>>;
+
 /// Serves an accepted connection to its end, in a task of its own.
-pub(super) fn start(local: TcpStream, mut owner: watch::Receiver<Arc<Edition>>) {
+pub(super) fn start(local: TcpStream, mut owner: watch::Receiver<Arc<Edition>>, room: Option<Place>) {
     let edition = Arc::clone(&owner.borrow_and_update());
     let (entry, member) = (edition.tally.enter(), edition.cohort.join());
     let (tunnel, tasks, abandon) = (edition.name.clone(), edition.tasks.clone(), edition.abandon.clone());
-    let connection = Connection { owner, edition, entry, member, place: None };
+    let mut turn = stand_in_line(&edition);
+    // Here, not in its task: tasks do not begin in the order in which they are started.
+    let (place, turn) = match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(place) => (place.ok(), None),
+        Poll::Pending => (None, Some(turn)),
+    };
+    let connection = Connection { owner, edition, entry, member, place, turn, _room: room };
     tasks.spawn(async move {
         let served = AssertUnwindSafe(connection.serve(local)).catch_unwind();
         if let Some(Err(_panic)) = abandon.run_until_cancelled(served).await {
             tracing::error!(%tunnel, "a connection ended by a mistake of ours; please report it");
         }
     });
+}
+
+/// The wait for one of as many connections as a tunnel may have.
+fn stand_in_line(edition: &Edition) -> Turn {
+    let limit = edition.tally.limit.clone();
+    Box::pin(async move { limit.take().await })
 }
 
 impl Connection {
@@ -87,14 +107,17 @@ impl Connection {
 
     /// Waits for one of as many connections as the tunnel may have, and follows the address to another tunnel meanwhile.
     async fn turn(&mut self, local: &TcpStream) -> Result<(), NotOpened> {
+        if self.place.is_some() {
+            return Ok(());
+        }
         loop {
-            self.place = None;
             self.entry.wait(Wait::Connections);
             let edition = Arc::clone(&self.edition);
+            let turn = self.turn.take().unwrap_or_else(|| stand_in_line(&edition));
             tokio::select! {
                 biased;
                 () = edition.cohort.stop.cancelled() => return Err(NotOpened::Stopped),
-                place = edition.tally.limit.take() => {
+                place = turn => {
                     self.place = Some(place.map_err(|_never_closed| NotOpened::Stopped)?);
                     return Ok(());
                 }
@@ -132,6 +155,7 @@ impl Connection {
             }
             self.follow();
             if !Arc::ptr_eq(&self.edition.tally, &edition.tally) {
+                (self.place, self.turn) = (None, None);
                 self.turn(local).await?;
             }
         }

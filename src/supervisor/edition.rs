@@ -28,6 +28,8 @@ pub(super) struct Edition {
     pub(super) tally: Arc<Tally>,
     /// Whom its connections belong to.
     pub(super) cohort: Arc<Cohort>,
+    /// As many connections as there are files for, of all tunnels.
+    pub(super) room: Limit,
     /// Where connections run.
     pub(super) tasks: TaskTracker,
     /// Cancelled when those that do not end are dropped.

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection;
 use super::edition::Edition;
+use crate::limit::Place;
 use crate::model::{Reason, chain};
-use crate::sys::socket;
+use crate::sys::{limits, socket};
 
 /// How often a free port is asked for that is free on both loopback addresses.
 const TRIES: usize = 16;
@@ -109,7 +110,10 @@ async fn accept(listener: &TcpListener, owner: &watch::Receiver<Arc<Edition>>) {
             Ok((stream, _)) => {
                 starved = false;
                 match socket::prepare_accepted(&stream) {
-                    Ok(()) => connection::start(stream, owner.clone()),
+                    Ok(()) => {
+                        let room = room(owner).await;
+                        connection::start(stream, owner.clone(), room);
+                    }
                     Err(error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
                 }
             }
@@ -126,6 +130,27 @@ async fn accept(listener: &TcpListener, owner: &watch::Receiver<Arc<Edition>>) {
             }
         }
     }
+}
+
+/// Waits until there are files for one more connection. Others wait in the system's queue meanwhile.
+async fn room(owner: &watch::Receiver<Arc<Edition>>) -> Option<Place> {
+    let (tunnel, room) = {
+        let owner = owner.borrow();
+        (owner.name.clone(), owner.room.clone())
+    };
+    let mut take = std::pin::pin!(room.take());
+    let taken = tokio::select! {
+        biased;
+        taken = &mut take => taken,
+        () = tokio::time::sleep(NO_ROOM) => {
+            tracing::warn!(
+                %tunnel, connections = room.taken(),
+                "there are files for no more connections; new ones wait (`ulimit -n`)"
+            );
+            take.await
+        }
+    };
+    taken.ok()
 }
 
 impl ListenError {
@@ -156,6 +181,10 @@ impl ListenError {
             ),
             io::ErrorKind::AddrNotAvailable => {
                 ("address-unknown", "this machine does not have this address", "use `localhost` or 127.0.0.1")
+            }
+            _ if limits::is_out_of_files(&self.source) => {
+                let hint = Some("`ulimit -n` shows how many files may be open, and raises it".to_owned());
+                return Reason { code: "listen".into(), what: chain(self), hint };
             }
             _ => {
                 let hint = Some("choose another local address or port".to_owned());

@@ -16,11 +16,19 @@ use super::edition::{Cohort, Edition, Tally};
 use super::listen::{self, ListenError, Listener};
 use super::routes::Routes;
 use crate::backoff::Backoff;
+use crate::limit::Limit;
 use crate::model::{Listen, Name, Reason};
 use crate::plan::{self, Spec};
+use crate::sys::limits;
 
 /// The first wait before an address that could not be bound is tried again, and the longest.
 const REBIND: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
+
+/// Files that are kept back from connections: for other commands, Resource Manager, token exchanges and deletions.
+const KEPT_FILES: usize = 64;
+/// The files of a connection: its own, its WebSocket's, that of a deletion or a second try, and the two of the other side
+/// when the emulator is in this process.
+const FILES_EACH: usize = 5;
 
 /// A tunnel that runs.
 pub(super) struct Tunnel {
@@ -58,6 +66,8 @@ pub(super) struct Live {
     pub(super) routes: Routes,
     pub(super) accepting: JoinSet<()>,
     pub(super) connections: TaskTracker,
+    /// As many connections as there are files for.
+    pub(super) room: Limit,
     /// Ends the connections.
     pub(super) cut: CancellationToken,
     /// Drops the connections that do not end.
@@ -76,6 +86,7 @@ impl Live {
             routes: Routes::new(dialer),
             accepting: JoinSet::new(),
             connections: TaskTracker::new(),
+            room: Limit::new(0),
             cut: CancellationToken::new(),
             abandon: CancellationToken::new(),
             empty: Arc::new(Bell::new()),
@@ -108,7 +119,9 @@ impl Live {
         let cohort = self.cohort();
         let way = self.routes.enter(name, &spec).await;
         let (tasks, abandon) = (self.connections.clone(), self.abandon.clone());
-        let edition = Arc::new(Edition { name: name.clone(), spec, way, tally, cohort, tasks, abandon });
+        let room = self.room.clone();
+        let edition =
+            Arc::new(Edition { name: name.clone(), spec, way, tally, cohort, room, tasks, abandon });
         self.tunnels.insert(name.clone(), Tunnel { edition, bound: Vec::new(), unbound: None });
     }
 
@@ -131,6 +144,7 @@ impl Live {
             way,
             tally: Arc::clone(&old.tally),
             cohort,
+            room: old.room.clone(),
             tasks: old.tasks.clone(),
             abandon: old.abandon.clone(),
         });
@@ -145,6 +159,16 @@ impl Live {
             self.routes.leave(name, &old.spec.path).await;
             self.drain(old, (!drain.is_zero()).then_some(drain));
         }
+    }
+
+    /// Takes as many connections as there are files for, besides those that listen and what else has to be opened.
+    pub(super) fn make_room(&self) {
+        let Some(files) = limits::open_files() else { return };
+        let listeners: usize =
+            self.tunnels.values().flat_map(|tunnel| &tunnel.bound).map(|bound| bound.listeners.len()).sum();
+        // Each listener has itself and one that it has accepted and cannot place.
+        let spare = files.saturating_sub(KEPT_FILES + 2 * listeners);
+        self.room.set((spare / FILES_EACH).max(1));
     }
 
     /// Begins to let go what tunnels hold that are all going to be removed: one by one, each would wait for its turn

@@ -20,3 +20,30 @@ pub fn raise_open_files() {
 /// Windows has no such limit.
 #[cfg(windows)]
 pub fn raise_open_files() {}
+
+/// How many files may be open at once; `None`: there is no limit that matters.
+#[cfg(unix)]
+pub fn open_files() -> Option<usize> {
+    let granted = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    granted.current.and_then(|most| usize::try_from(most).ok())
+}
+
+/// How many files may be open at once; `None`: there is no limit that matters.
+#[cfg(windows)]
+pub fn open_files() -> Option<usize> {
+    None
+}
+
+/// Whether something failed because too many files are open, in this process or on this machine.
+#[cfg(unix)]
+pub fn is_out_of_files(error: &std::io::Error) -> bool {
+    let errno = error.raw_os_error();
+    errno == Some(rustix::io::Errno::MFILE.raw_os_error())
+        || errno == Some(rustix::io::Errno::NFILE.raw_os_error())
+}
+
+/// Whether something failed because too many files are open.
+#[cfg(windows)]
+pub fn is_out_of_files(_error: &std::io::Error) -> bool {
+    false
+}

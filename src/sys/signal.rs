@@ -11,7 +11,8 @@ pub struct StopSignals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
-    hangup: tokio::signal::unix::Signal,
+    /// None where it was ignored when the program was started (`nohup`): then it stays so.
+    hangup: Option<tokio::signal::unix::Signal>,
     #[cfg(windows)]
     ctrl_c: tokio::signal::windows::CtrlC,
     #[cfg(windows)]
@@ -44,7 +45,7 @@ impl StopSignals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?,
         })
     }
 
@@ -67,11 +68,17 @@ impl StopSignals {
     /// The next request to stop. Cancel-safe.
     #[cfg(unix)]
     pub async fn next(&mut self) -> StopSignal {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => StopSignal::Interrupt,
             _ = self.terminate.recv() => StopSignal::Terminate,
             // The terminal is gone, or the connection to it.
-            _ = self.hangup.recv() => StopSignal::Terminate,
+            _ = hangup => StopSignal::Terminate,
         }
     }
 
@@ -86,4 +93,19 @@ impl StopSignals {
             _ = self.ctrl_shutdown.recv() => StopSignal::Terminate,
         }
     }
+}
+
+/// Whether whoever started us had SIGHUP ignored.
+#[cfg(target_os = "linux")]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The first bit is the first signal, which is SIGHUP.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+/// The system does not tell without being asked in an unsafe way.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn ignores_hangup() -> bool {
+    false
 }

@@ -311,6 +311,12 @@ impl Running {
 }
 
 impl EmulatorProcess {
+    /// The file that says how to reach it.
+    #[cfg(unix)]
+    pub(crate) fn endpoint(&self) -> &Path {
+        &self.endpoint
+    }
+
     /// The token that it accepts.
     pub(crate) fn token(&self) -> String {
         let text = std::fs::read_to_string(&self.endpoint).unwrap();

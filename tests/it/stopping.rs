@@ -121,6 +121,22 @@ async fn a_terminal_that_is_closed_stops_it_as_sigterm_does() {
     check_end(&env, &said);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_is_started_to_outlive_the_terminal_does() {
+    let env = TestEnv::new();
+    let server = Server::echo().await;
+    env.forward("echo", 7, server.address, "");
+    let mut command = env.command("nohup");
+    command.arg(env!("CARGO_BIN_EXE_bastion")).arg("up");
+    let up = env.run_command(command);
+    up.address("echo").await;
+    up.hang_up();
+    let status = env.run(&["wait"]).await;
+    assert_eq!(status.status.code(), Some(0));
+    up.stop().await;
+}
+
 /// Stops it while the exchange that proves the tunnel is under way, and is answered only after so long.
 async fn stopped_in_an_exchange(answered_after: &str) -> (TestEnv, String) {
     let env = TestEnv::new();

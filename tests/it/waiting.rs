@@ -202,3 +202,48 @@ async fn without_a_probe_no_session_is_spent_before_the_first_connection() {
     scene.env.finish(scene.up).await;
     assert_eq!(scene.env.sessions().opened, 1);
 }
+
+#[tokio::test]
+async fn in_a_burst_too_who_came_first_is_served_first() {
+    let port = free_port();
+    let scene = Scene::start(&format!("a = {}", limited(port, "one", 1))).await;
+    let mut burst = Vec::new();
+    for _ in 0..12 {
+        burst.push(connect(port).await.unwrap());
+    }
+    for mut next in burst {
+        assert_eq!(greeting(&mut next).await.unwrap(), "one");
+    }
+    scene.env.finish(scene.up).await;
+}
+
+#[tokio::test]
+async fn where_files_are_short_connections_wait_and_commands_do_not() {
+    let port = free_port();
+    let servers = Servers::start().await;
+    let env = crate::env::TestEnv::new();
+    env.workspace(&servers.workspace(&format!("a = \"{port} -> one:7\"\n")));
+    // In a process of its own, which has files enough.
+    let emulator = env.emulator(&[]).await;
+    let mut command = env.command("sh");
+    command.env("BASTION_EMULATOR", emulator.endpoint());
+    command.args(["-c", "ulimit -n 150 && exec \"$0\" up", env!("CARGO_BIN_EXE_bastion")]);
+    let up = env.run_command(command);
+    up.wait_line(|line| line.starts_with("Everything is ready"), "that all is ready").await;
+    let mut all = Vec::new();
+    for _ in 0..60 {
+        all.push(connect(port).await.unwrap());
+    }
+    up.wait_line(|line| line.contains("there are files for no more connections"), "that files are short")
+        .await;
+    let asked = Instant::now();
+    let output = env.run(&["status"]).await;
+    assert!(output.status.success() && asked.elapsed() < Duration::from_secs(5), "{output:?}");
+    // Each of them is served in the end.
+    for mut next in all {
+        let greeted = timeout(PATIENCE, greeting(&mut next)).await.unwrap();
+        assert_eq!(greeted.as_deref().ok(), Some("one"), "{:#?}", up.stderr());
+    }
+    env.finish(up).await;
+    emulator.into_running().stop().await;
+}
