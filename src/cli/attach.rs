@@ -51,7 +51,8 @@ pub(super) async fn attach(
     let mut events = client.events().await.map_err(failed)?;
     loop {
         tokio::select! {
-            event = events.next() => match event.map_err(failed)? {
+            // However its end shows, it is one.
+            event = events.next() => match event.or_else(gone).map_err(failed)? {
                 Some(Event::Status(status)) => telling.remote_whole(*status),
                 Some(Event::Tunnel(event)) => telling.remote(*event, &about.program),
                 Some(Event::End) => {
@@ -65,6 +66,17 @@ pub(super) async fn attach(
             },
             why = signals.next() => return Ok(Some(leave(about.pid, why, printer))),
         }
+    }
+}
+
+/// A conversation that breaks off is an instance that is gone.
+fn gone(error: ClientError) -> Result<Option<Event>, ClientError> {
+    match error {
+        ClientError::Io(..) | ClientError::Broken(_) => Ok(None),
+        ClientError::NotUnderstood(_)
+        | ClientError::TooLong
+        | ClientError::Silent
+        | ClientError::Refused(_) => Err(error),
     }
 }
 

@@ -53,6 +53,11 @@ impl Failure {
         }
     }
 
+    /// The same for scripts to tell apart in another way.
+    pub(super) fn status(self, status: ExitStatus) -> Self {
+        Self { status, ..self }
+    }
+
     pub(super) fn hint(mut self, hint: &str) -> Self {
         self.hint = Some(hint.to_owned());
         self

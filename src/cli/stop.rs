@@ -13,6 +13,9 @@ use crate::ui::Printer;
 /// How long connections may go on after the first signal.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 
+/// How long deletions may take before somebody is told that they are waited for.
+const SLOW: Duration = Duration::from_millis(1500);
+
 /// Ends a supervisor as a signal asks for it; `run` is its end.
 pub(super) async fn stop(
     run: impl Future<Output = Remains>,
@@ -29,11 +32,19 @@ pub(super) async fn stop(
         std::future::pending::<()>().await;
     };
     let mut asked = std::pin::pin!(asked);
+    let mut slow = std::pin::pin!(deletions(handle));
+    let mut told = false;
     let mut insisted = 0;
     let left = loop {
         tokio::select! {
             left = &mut run => break Some(left),
             () = &mut asked => {}
+            () = &mut slow, if !told => {
+                told = true;
+                printer.say("Waiting for Azure to delete the sessions, 10 s at most; once more does not wait");
+                // There is no connection left that could be reset before.
+                insisted = insisted.max(1);
+            }
             _ = signals.next() => {
                 insisted += 1;
                 if insisted > 1 {
@@ -65,6 +76,17 @@ pub(super) fn status_of(why: StopSignal) -> ExitStatus {
         StopSignal::Interrupt => ExitStatus::Interrupted,
         StopSignal::Terminate => ExitStatus::Done,
     }
+}
+
+/// Waits until no connection is left, and then some: what is still under way is Azure's to answer.
+async fn deletions(handle: &Handle) {
+    let mut changed = handle.changed();
+    while !(handle.declaration().stopping && handle.is_idle()) {
+        if changed.changed().await.is_err() {
+            break;
+        }
+    }
+    tokio::time::sleep(SLOW).await;
 }
 
 /// Ends a supervisor that has nothing to wait for.

@@ -1,13 +1,14 @@
 //! What `up` says while it runs: a line for what a tunnel has come to, what an edit changed, and once that all is ready.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 
 use super::Format;
 use crate::control::{Status, TunnelEvent as Wire};
-use crate::model::{Name, State, TunnelEvent, TunnelStatus};
+use crate::model::{Name, Reason, State, TunnelEvent, TunnelStatus};
 use crate::supervisor::{Declaration, Handle};
 use crate::sys::clock;
 use crate::ui::{Printer, safe_json, safe_lines};
@@ -19,6 +20,10 @@ pub(super) struct Telling {
     /// The file, as it is shown to a person.
     file: String,
     states: BTreeMap<Name, State>,
+    /// What was last said of each tunnel.
+    said: BTreeMap<Name, Said>,
+    /// Tunnels that do not listen where the file says.
+    elsewhere: BTreeSet<Name>,
     /// How many were ready and blocked when that was last said.
     told: Option<(usize, usize)>,
     /// Whether a tunnel has become ready or blocked since.
@@ -26,6 +31,29 @@ pub(super) struct Telling {
     /// What Ctrl-C does.
     interrupt: &'static str,
     declaration: Arc<Declaration>,
+}
+
+/// What a line says of a tunnel that the next one need not say again.
+#[derive(PartialEq)]
+struct Said {
+    state: State,
+    reason: Option<Reason>,
+    listen: Vec<SocketAddr>,
+    way: (String, String),
+    connections: usize,
+}
+
+impl Said {
+    fn of(tunnel: &TunnelStatus) -> Self {
+        Self {
+            state: tunnel.state,
+            reason: tunnel.reason.clone(),
+            listen: tunnel.listen.clone(),
+            way: (tunnel.target.clone(), tunnel.route.clone()),
+            // Only what is draining is told with them.
+            connections: if tunnel.state == State::Draining { tunnel.connections } else { 0 },
+        }
+    }
 }
 
 /// What happens, one thing after another.
@@ -77,6 +105,8 @@ impl Telling {
             printer,
             file,
             states,
+            said: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
             told: None,
             news: false,
             interrupt: "Ctrl-C stops it",
@@ -131,6 +161,7 @@ impl Telling {
         self.declaration(Arc::new(Declaration {
             generation: all.generation,
             workspace: None,
+            why: "edit",
             lines: Vec::new(),
             rejected: all.rejected,
             stopping: false,
@@ -157,11 +188,22 @@ impl Telling {
     fn tunnel(&mut self, tunnel: &TunnelStatus) {
         // Where everything stops, each line would say the same.
         let stopping = self.declaration.stopping && tunnel.state == State::Stopped;
+        let said = Said::of(tunnel);
         if self.format == Format::Text && is_worth_a_line(tunnel) && !stopping {
-            self.printer.change(tunnel);
+            // A try that fails as the one before did is no news.
+            if self.said.get(&tunnel.name) != Some(&said) {
+                self.printer.change(tunnel);
+            }
+            self.said.insert(tunnel.name.clone(), said);
+        }
+        if (tunnel.state, &tunnel.reason) == (State::Ready, &None) || tunnel.state == State::Stopped {
+            self.elsewhere.remove(&tunnel.name);
+        } else if tunnel.state == State::Ready {
+            self.elsewhere.insert(tunnel.name.clone());
         }
         if tunnel.state == State::Stopped {
             self.states.remove(&tunnel.name);
+            self.said.remove(&tunnel.name);
         } else {
             self.states.insert(tunnel.name.clone(), tunnel.state);
         }
@@ -191,7 +233,12 @@ impl Telling {
         // The first one is what was asked for.
         if now.generation != before.generation && before.generation > 0 {
             let colon = if now.lines.is_empty() { "" } else { ":" };
-            self.printer.say(&format!("{} was changed{colon}", self.file));
+            let what = match now.why {
+                "up" => "More is asked for".to_owned(),
+                "reload" => format!("{} was read again", self.file),
+                _ => format!("{} was changed", self.file),
+            };
+            self.printer.say(&format!("{what}{colon}"));
             for line in &now.lines {
                 self.printer.say(&format!("  {line}"));
             }
@@ -212,6 +259,14 @@ impl Telling {
         }
         self.told = Some((ready, blocked));
         match blocked {
+            0 if !self.elsewhere.is_empty() => self.printer.say(&format!(
+                "Everything is ready, but {} where the file says; {}",
+                match self.elsewhere.len() {
+                    1 => "one tunnel does not listen".to_owned(),
+                    several => format!("{several} tunnels do not listen"),
+                },
+                self.interrupt
+            )),
             0 => self.printer.say(&format!("Everything is ready; {}", self.interrupt)),
             _ => self
                 .printer

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// Do not watch the file: `bastion reload` has it read again
     #[arg(long)]
     no_watch: bool,
-    /// Allow what the file asks for, of this kind, as long as this runs: expose
+    /// Allow what the file asks for, of this kind, as long as the instance runs: expose
     #[arg(long, value_name = "KIND")]
     allow: Vec<String>,
     #[arg(short, long, hide = true)]
@@ -70,7 +70,8 @@ pub(super) async fn run(
     refuse("up --wait", arguments.wait.is_some())?;
     refuse("up --best-effort", arguments.best_effort)?;
     refuse("up --metrics", arguments.metrics.is_some())?;
-    let allowed = kinds(&arguments.allow).map_err(|refused| Failure::refused(&refused))?;
+    let allowed =
+        kinds(&arguments.allow).map_err(|refused| Failure::refused(&refused).status(ExitStatus::Usage))?;
     let workspace = load::find(settings)?;
     let meant = Meant::of(&workspace, settings)?;
     let desired = load::load(settings, printer)?;

@@ -153,7 +153,7 @@ impl Wait {
             Self::Path => "the path",
             Self::SetUp => "a session to open",
             Self::Connections => "max_connections",
-            Self::Sessions => "max_sessions",
+            Self::Sessions => "a free session",
         }
     }
 }

@@ -132,7 +132,8 @@ impl Supervisor {
 
     /// The declaration cannot be carried out: everything stays as it is, and that is told.
     fn reject(&self, job: Job, rejected: Rejected) {
-        if self.declared.is_some() && !matches!(job, Job::Plan { .. }) {
+        // With other variables it is whoever brought them that has to know; the files may be well.
+        if self.declared.is_some() && matches!(job, Job::Files) {
             self.board.rejected(rejected.told());
         }
         job.refuse(Refusal::Rejected(rejected));
@@ -155,11 +156,13 @@ impl Supervisor {
         self.generation += u64::from(changed);
         (self.declared, self.setting, self.wanted) = (Some(declared), setting, wanted);
         let pass = self.pass(why).await;
-        let lines = if changed { pass.applied.lines.clone() } else { self.board.declaration().lines.clone() };
+        let before = self.board.declaration();
+        let lines = if changed { pass.applied.lines.clone() } else { before.lines.clone() };
         // With nothing in between: whoever sees the new edition sees what came of it.
         self.board.declared(Declaration {
             generation: self.generation,
             workspace,
+            why: if changed { why } else { before.why },
             lines,
             rejected: None,
             stopping: false,

@@ -38,6 +38,8 @@ pub struct Declaration {
     pub generation: u64,
     /// The workspace's name in it; `None` before the first one.
     pub workspace: Option<Name>,
+    /// What has led to it: `up`, `reload` or an `edit`.
+    pub why: &'static str,
     /// What this edition changed.
     pub lines: Vec<Line>,
     /// When the files say something that was not accepted: the mistakes, as `check` shows them.
@@ -166,6 +168,10 @@ impl Board {
         self.event(time, self.seen(name, &row, now));
         drop(book);
         self.tell();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.book().rows.is_empty()
     }
 
     /// Every tunnel that is on the board.

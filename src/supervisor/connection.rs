@@ -207,7 +207,13 @@ impl Connection {
         match why {
             NotOpened::Failed(reason) => {
                 let Reason { code, what, hint } = &reason;
-                tracing::warn!(%tunnel, connection, code = &**code, hint, "{what}");
+                match self.edition.tally.write_down() {
+                    Some(0) => tracing::warn!(%tunnel, connection, code = &**code, hint, "{what}"),
+                    Some(others) => tracing::warn!(
+                        %tunnel, connection, code = &**code, hint, others, "{what}; others before it too"
+                    ),
+                    None => tracing::debug!(%tunnel, connection, code = &**code, "{what}"),
+                }
                 self.edition.tally.failed(reason);
             }
             NotOpened::LocalGone => {

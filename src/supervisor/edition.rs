@@ -17,6 +17,9 @@ use crate::model::{Name, Reason, Wait};
 use crate::plan::Spec;
 use crate::relay::Counts;
 
+/// How often a tunnel's refused connections are written down.
+const SELDOM: Duration = Duration::from_secs(1);
+
 /// A tunnel as it is between two edits.
 #[derive(Debug)]
 pub(super) struct Edition {
@@ -124,6 +127,9 @@ struct Book {
     sample: (u64, u64),
     rate: (u64, u64),
     last_error: Option<(Instant, Reason)>,
+    /// When a connection that was refused was last written down, and how many were not since.
+    written: Option<Instant>,
+    unwritten: u64,
 }
 
 /// What `status` tells of a tally.
@@ -183,6 +189,18 @@ impl Tally {
     /// A connection failed.
     pub(super) fn failed(&self, reason: Reason) {
         self.book().last_error = Some((Instant::now(), reason));
+    }
+
+    /// Whether a connection that is refused should be written down, after how many that were not: programs that connect
+    /// again and again fill no log.
+    pub(super) fn write_down(&self) -> Option<u64> {
+        let (mut book, now) = (self.book(), Instant::now());
+        if book.written.is_some_and(|written| now - written < SELDOM) {
+            book.unwritten += 1;
+            return None;
+        }
+        book.written = Some(now);
+        Some(std::mem::take(&mut book.unwritten))
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {

@@ -123,6 +123,11 @@ impl Handle {
         self.ask(|reply| Command::Stop { grace, reply }).await
     }
 
+    /// Whether no tunnel runs or is ending.
+    pub fn is_idle(&self) -> bool {
+        self.board.is_empty()
+    }
+
     /// What holds now.
     pub fn status(&self) -> Status {
         self.board.status(Instant::now().into_std())

@@ -205,13 +205,13 @@ mod tests {
     #[test]
     fn what_is_going_on() {
         insta::assert_snapshot!(shows(vec![busy(), tunnel("web")], None), @r"
-        TUNNEL     STATE  LISTEN                      TARGET                    CONNS                                                      IN/OUT             SINCE
-        orders-db  ready  127.0.0.1:8080, [::1]:8080  orders-db:80 through hub  2 (+1 waiting for a session to open, +3 for max_sessions)  1.5 KiB / 5.0 GiB  3 min
+        TUNNEL     STATE  LISTEN                      TARGET                    CONNS                                                        IN/OUT             SINCE
+        orders-db  ready  127.0.0.1:8080, [::1]:8080  orders-db:80 through hub  2 (+1 waiting for a session to open, +3 for a free session)  1.5 KiB / 5.0 GiB  3 min
           it listens; its path was not tried yet
           0 B/s in, 3.0 MiB/s out
           last error 40 s ago: the connection to the gateway was lost [gateway-lost]
           DATABASE_URL=postgres://app@127.0.0.1:5432/orders
-        web        ready  127.0.0.1:8080, [::1]:8080  web:80 through hub        0                                                          0 B / 0 B          3 min
+        web        ready  127.0.0.1:8080, [::1]:8080  web:80 through hub        0                                                            0 B / 0 B          3 min
 
         bastion hub, Standard: 2 sessions open
         ");
@@ -223,23 +223,22 @@ mod tests {
         let long = text.lines().filter(|line| line.chars().count() > 72).count();
         assert_eq!(long, 0, "{text}");
         insta::assert_snapshot!(text, @r"
-        TUNNEL     STATE     LISTEN           TARGET    CONNS    IN/OUT  SINCE
-        orders-db  ready     127.0.0.1:8080,  orders-d  2 (+1    1.5     3 min
-                             [::1]:8080       b:80      waiting  KiB /
-                                              through   for a    5.0
-                                              hub       session  GiB
-                                                        to
-                                                        open,
-                                                        +3 for
-                                                        max_ses
-                                                        sions)
+        TUNNEL     STATE     LISTEN           TARGET   CONNS     IN/OUT  SINCE
+        orders-db  ready     127.0.0.1:8080,  orders-  2 (+1     1.5     3 min
+                             [::1]:8080       db:80    waiting   KiB /
+                                              through  for a     5.0
+                                              hub      session   GiB
+                                                       to open,
+                                                       +3 for a
+                                                       free
+                                                       session)
           it listens; its path was not tried yet
           0 B/s in, 3.0 MiB/s out
           last error 40 s ago: the connection to the gateway was lost
           [gateway-lost]
           DATABASE_URL=postgres://app@127.0.0.1:5432/orders
-        degraded   degraded  127.0.0.1:8080,  degraded  0        0 B /   3 min
-                             [::1]:8080       :80                0 B
+        degraded   degraded  127.0.0.1:8080,  degrade  0         0 B /   3 min
+                             [::1]:8080       d:80               0 B
                                               through
                                               hub
           the gateway bst-1.bastion.azure.com refused a session: HTTP 503

@@ -136,7 +136,7 @@ async fn help_of_up() {
               Do not watch the file: `bastion reload` has it read again
 
           --allow <KIND>
-              Allow what the file asks for, of this kind, as long as this runs: expose
+              Allow what the file asks for, of this kind, as long as the instance runs: expose
 
       -h, --help
               Print help (see a summary with '-h')
