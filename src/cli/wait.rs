@@ -22,6 +22,8 @@ use crate::watch::{Mode, Watch};
 
 /// An instance that is not there after this long is told of.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an instance that has been waited for may take to say what holds.
+const SAY: Duration = Duration::from_secs(2);
 
 /// Wait until tunnels are ready: for scripts
 ///
@@ -67,7 +69,15 @@ pub(super) async fn run(
             format!("nothing runs for {} after {} [not-running]", meant.shown(), seconds(arguments.timeout));
         return Err(Failure::new(ExitStatus::NotReady, what).hint(&format!("`{}` starts it", meant.up())));
     };
-    let waited = wait(&client, &patterns, until, || meant.declared(settings)).await;
+    let waited = timeout_at(until + SAY, wait(&client, &patterns, until, || meant.declared(settings)));
+    let Ok(waited) = waited.await else {
+        let what = format!("the instance for {} does not answer", meant.shown());
+        let process = meant.holder().map(|owner| owner.pid);
+        let hint = process.map_or_else(String::new, |pid| {
+            format!("process {pid} may be stopped (`kill -CONT {pid}` lets it go on) or stuck")
+        });
+        return Err(Failure::new(ExitStatus::NotReady, what).hint(&hint));
+    };
     let Outcome { status, tunnels } = waited.map_err(|ended| ended.failure(&meant))?;
     if format == Format::Json {
         document(&status, printer);
@@ -196,10 +206,12 @@ fn tell(
     waited: Duration,
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
-    let unready: Vec<&TunnelStatus> = tunnels.iter().filter(|tunnel| tunnel.state != State::Ready).collect();
-    for tunnel in &unready {
+    // One that is ready may still not be where the file says.
+    let is_worth_a_line = |tunnel: &&TunnelStatus| tunnel.state != State::Ready || tunnel.reason.is_some();
+    for tunnel in tunnels.iter().filter(is_worth_a_line) {
         printer.change(tunnel);
     }
+    let unready: Vec<&TunnelStatus> = tunnels.iter().filter(|tunnel| tunnel.state != State::Ready).collect();
     let all = count(tunnels.len(), "tunnel");
     if verdict.status == ExitStatus::Done {
         printer.say(&format!("{all} {} ready", are(tunnels.len())));

@@ -285,6 +285,11 @@ impl Running {
         self.process.hang_up();
     }
 
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        self.process.signal(signal);
+    }
+
     pub(crate) fn kill(&mut self) {
         self.process.kill();
     }

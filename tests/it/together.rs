@@ -377,3 +377,18 @@ async fn a_socket_or_a_lock_that_somebody_removes_is_put_back() {
     assert_eq!((up.wait().await.0, second.wait().await.0), (0, 0));
     env.check_sessions();
 }
+
+#[tokio::test]
+async fn an_instance_that_is_stopped_in_its_tracks_keeps_nobody_longer_than_they_said() {
+    let env = env();
+    let up = env.up(&[]);
+    is_ready(&up).await;
+    up.signal(rustix::process::Signal::STOP);
+    let asked = tokio::time::Instant::now();
+    let output = ends(&env, &["wait", "--timeout", "1s"], 4).await;
+    assert!(asked.elapsed() < std::time::Duration::from_secs(9), "{:?}", asked.elapsed());
+    assert!(err(&output).contains(&format!("kill -CONT {}", up.id())), "{}", err(&output));
+    up.signal(rustix::process::Signal::CONT);
+    ends(&env, &["wait"], 0).await;
+    up.stop().await;
+}
