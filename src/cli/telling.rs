@@ -33,6 +33,9 @@ pub(super) struct Telling {
     declaration: Arc<Declaration>,
 }
 
+/// More tunnels than these are not listed that wait for the same.
+const LISTED: usize = 5;
+
 /// What a line says of a tunnel that the next one need not say again.
 #[derive(PartialEq)]
 struct Said {
@@ -144,6 +147,27 @@ impl Telling {
             self.json(&Wire::from(event.clone()));
         }
         self.tunnel(&event.tunnel);
+    }
+
+    /// Nothing has come of some tunnels for a while: says what they wait for.
+    pub(super) fn still_waiting(&self, all: &[TunnelStatus]) {
+        if self.format == Format::Json {
+            return;
+        }
+        let silent = |tunnel: &&TunnelStatus| !self.said.contains_key(&tunnel.name);
+        let silent: Vec<&TunnelStatus> = all.iter().filter(silent).collect();
+        for tunnel in silent.iter().take(LISTED) {
+            let (name, to, route) = (tunnel.name.as_str(), &tunnel.target, &tunnel.route);
+            let what = if tunnel.state == State::Resolving {
+                format!("Azure Resource Manager has not said yet what the bastion `{route}` is")
+            } else {
+                format!("the gateway of `{route}` has not answered yet for {to}")
+            };
+            self.printer.say(&format!("waiting  {name:<12} {what}"));
+        }
+        if silent.len() > LISTED {
+            self.printer.say(&format!("… and {} more", silent.len() - LISTED));
+        }
     }
 
     /// Something happened to a tunnel of an instance in another process.

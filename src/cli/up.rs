@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::attach::{Wish, attach};
 use super::azure::{Azure, only_emulated};
@@ -31,6 +31,8 @@ use crate::workspace::Workspace;
 
 /// How long another instance may take to listen, or to be gone.
 const STARTING: Duration = Duration::from_secs(20);
+/// After how long without a word of a tunnel it is said what that waits for.
+const SILENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether it is gone, which nobody tells.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -191,6 +193,8 @@ async fn keep(
     let Wish { tunnels, profiles, setting } = wish;
     let mut asked = pin!(handle.up(tunnels, profiles, setting));
     let mut begun = false;
+    let mut silence = pin!(sleep(SILENCE));
+    let mut broken = false;
     loop {
         tokio::select! {
             // `down` has asked for it.
@@ -206,6 +210,10 @@ async fn keep(
                 }
             }
             () = listening.disturbed() => listening.mend(meant).await,
+            () = &mut silence, if !broken => {
+                broken = true;
+                telling.still_waiting(&handle.status().tunnels);
+            }
             why = signals.next() => return Ok(stop::stop(run, handle, signals, why, printer).await),
             news = events.next() => telling.tell(handle, news, &events),
         }

@@ -392,3 +392,21 @@ async fn an_instance_that_is_stopped_in_its_tracks_keeps_nobody_longer_than_they
     ends(&env, &["wait"], 0).await;
     up.stop().await;
 }
+
+#[tokio::test]
+async fn a_gateway_that_says_nothing_is_not_answered_with_silence() {
+    let env = TestEnv::new();
+    env.workspace(&format!(
+        "{WORKSPACE}[[emulator.faults]]\nphase = \"token\"\ndo = \"silence\"\ntimes = 0\n"
+    ));
+    let up = env.up(&[]);
+    let line = up.wait_line(|line| line.starts_with("waiting "), "what it waits for").await;
+    assert_eq!(line, "waiting  echo         the gateway of `hub` has not answered yet for web:7");
+    up.interrupt();
+    up.wait_line(|line| line.starts_with("Waiting for Azure to delete"), "what it waits for now").await;
+    // Once more does not wait.
+    up.interrupt();
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 130, "{said}");
+    assert!(said.contains("stopped at once"), "{said}");
+}
