@@ -111,7 +111,19 @@ async fn sigterm_stops_and_is_no_failure() {
 
 #[tokio::test]
 async fn a_terminal_that_is_closed_stops_it_as_sigterm_does() {
-    let (env, _server, up) = room().await;
+    let env = TestEnv::new();
+    let server = Server::echo().await;
+    env.forward("echo", 7, server.address, "");
+    // Whoever runs these tests may have had the signal ignored, and `up` would take that over.
+    let mut command = if cfg!(target_os = "linux") {
+        let mut command = env.command("env");
+        command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_bastion")]);
+        command
+    } else {
+        env.bastion(&[])
+    };
+    command.args(["up", "-vv"]);
+    let up = env.run_command(command);
     let streams = live(&up).await;
     up.hang_up();
     stopping(&up).await;
