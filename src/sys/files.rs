@@ -141,6 +141,17 @@ struct Seen {
     target: Option<PathBuf>,
 }
 
+impl Stamp {
+    /// Whether it is a file, and no link, directory or device.
+    pub fn is_plain_file(&self) -> bool {
+        self.0.as_ref().is_ok_and(|seen| seen.kind.is_file())
+    }
+}
+
+/// Whether the system tells of what is done to a watched file through another of its names. Elsewhere a file is watched
+/// by way of its directory, and watching it besides would only cost.
+pub const WATCHES_FILES_THEMSELVES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// Looks at a file; a link is not followed.
 pub fn stamp(path: &Path) -> Stamp {
     let seen = path.symlink_metadata().map(|metadata| {
