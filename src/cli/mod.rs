@@ -210,8 +210,16 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
         failure.tell(printer);
         failure.status
     });
+    let status = written(status, printer);
     flush();
     status
+}
+
+/// A success whose data did not arrive is none.
+fn written(status: ExitStatus, printer: Printer) -> ExitStatus {
+    let Some(error) = printer.unwritten() else { return status };
+    printer.error(&format!("writing to standard output: {error}"), None);
+    if status == ExitStatus::Done { ExitStatus::Failed } else { status }
 }
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
