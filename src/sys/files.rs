@@ -15,6 +15,20 @@ pub fn is_ours(path: &Path) -> bool {
     path.metadata().is_ok_and(ours) && path.symlink_metadata().is_ok_and(ours)
 }
 
+/// Whether what has this name, a link not followed, belongs to this user or to root.
+#[cfg(unix)]
+pub fn is_our_link(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let us = rustix::process::geteuid().as_raw();
+    path.symlink_metadata().is_ok_and(|link| link.uid() == us || link.uid() == 0)
+}
+
+/// Whether what has this name belongs to this user: there, as for [`is_ours`].
+#[cfg(windows)]
+pub fn is_our_link(_path: &Path) -> bool {
+    true
+}
+
 /// Whether a file or directory belongs to this user or to the system.
 #[cfg(windows)]
 pub fn is_ours(_path: &Path) -> bool {
