@@ -59,7 +59,7 @@ pub(super) fn run(
                 .hint("`bastion allow` in a terminal asks; `--yes` allows without asking"));
         }
         printer.ask("Allow this? [y/N] ");
-        if !is_yes(&answer()) {
+        if !is_yes(&answer(printer)) {
             return Err(Failure::new(ExitStatus::Failed, "nothing is allowed"));
         }
     }
@@ -72,10 +72,14 @@ pub(super) fn run(
 }
 
 /// What is typed on the terminal, up to the end of the line.
-fn answer() -> String {
+fn answer(printer: Printer) -> String {
     let mut line = String::new();
     // Whoever types nothing that can be read has not said yes.
     let _unread = std::io::stdin().lock().take(100).read_line(&mut line);
+    if !line.ends_with('\n') {
+        // Ctrl-D leaves the cursor behind the question.
+        printer.report("");
+    }
     line
 }
 

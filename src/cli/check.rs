@@ -9,7 +9,7 @@ use super::load::{find, read, shown};
 use super::settings::Settings;
 use super::{ExitStatus, Failure, Format, refuse};
 use crate::config::{Diagnostic, Loaded, Source};
-use crate::model::{Desired, Name};
+use crate::model::{Desired, Name, printable};
 use crate::ui::{Printer, count};
 use crate::workspace::Workspace;
 
@@ -28,6 +28,8 @@ struct Findings {
     printer: Printer,
     seen: BTreeSet<String>,
     errors: usize,
+    /// The files that have a mistake.
+    paths: BTreeSet<String>,
     json: Vec<Value>,
 }
 
@@ -39,7 +41,8 @@ pub(super) fn run(
 ) -> Result<ExitStatus, Failure> {
     refuse("check --online", arguments.online)?;
     let workspace = find(settings)?;
-    let mut findings = Findings { format, printer, seen: BTreeSet::new(), errors: 0, json: Vec::new() };
+    let (seen, paths) = (BTreeSet::new(), BTreeSet::new());
+    let mut findings = Findings { format, printer, seen, errors: 0, paths, json: Vec::new() };
     let mut fine = Vec::new();
     for environment in environments(&workspace)? {
         let workspace = workspace.with_environment(environment);
@@ -56,8 +59,8 @@ pub(super) fn run(
         return Ok(ExitStatus::Done);
     }
     if format == Format::Text {
-        let file = shown(workspace.shown());
-        printer.error(&format!("{} in {file} and its layers", count(findings.errors, "mistake")), None);
+        let paths: Vec<String> = findings.paths.into_iter().collect();
+        printer.error(&format!("{} in {}", count(findings.errors, "mistake"), paths.join(", ")), None);
     }
     Ok(ExitStatus::Usage)
 }
@@ -105,7 +108,10 @@ impl Findings {
         if !self.seen.insert(found.render(source, false)) {
             return;
         }
-        self.errors += usize::from(severity == "error");
+        if severity == "error" {
+            self.errors += 1;
+            self.paths.insert(printable(found.path(source), 400));
+        }
         if self.format == Format::Json {
             self.json.push(object(found, source, severity));
         } else {

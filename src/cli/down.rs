@@ -97,7 +97,7 @@ async fn whole(
     // Before it is asked: its end is not to be missed. One of another release tells no events.
     let following = Following::start(client).await.ok().flatten();
     match ask(client, Vec::new(), now).await {
-        Ok(waiting) => say_waiting(&waiting, printer),
+        Ok(waiting) => say_waiting(&waiting, now, printer),
         Err(error) if is_gone(&error) => {}
         Err(error) => return Err(Failure::from_client(&error)),
     }
@@ -128,7 +128,7 @@ async fn some(
 ) -> Result<(), Failure> {
     let typed = patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect();
     let waiting = ask(client, typed, now).await.map_err(|error| Failure::from_client(&error))?;
-    say_waiting(&waiting, printer);
+    say_waiting(&waiting, now, printer);
     let mut following = Following::start(client).await.ok().flatten();
     loop {
         let status = match &following {
@@ -171,11 +171,16 @@ async fn ask(client: &Client, tunnels: Vec<String>, now: bool) -> Result<Vec<(St
     })
 }
 
-fn say_waiting(waiting: &[(String, usize)], printer: Printer) {
+fn say_waiting(waiting: &[(String, usize)], now: bool, printer: Printer) {
     if !waiting.is_empty() {
         let who = waiting.iter().map(|(name, number)| format!("{number} of `{}`", printable(name, 100)));
         let who: Vec<String> = who.collect();
-        printer.say(&format!("Waiting for connections still open: {}; they have 5 s", who.join(", ")));
+        let who = who.join(", ");
+        printer.say(&if now {
+            format!("Resetting connections still open: {who}")
+        } else {
+            format!("Waiting for connections still open: {who}; they have 5 s")
+        });
     }
 }
 

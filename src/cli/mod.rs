@@ -211,8 +211,16 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitStatus {
         failure.tell(printer);
         failure.status
     });
+    let status = written(status, printer);
     flush();
     status
+}
+
+/// A success whose data did not arrive is none.
+fn written(status: ExitStatus, printer: Printer) -> ExitStatus {
+    let Some(error) = printer.unwritten() else { return status };
+    printer.error(&format!("writing to standard output: {error}"), None);
+    if status == ExitStatus::Done { ExitStatus::Failed } else { status }
 }
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
@@ -300,9 +308,35 @@ fn unknown(words: &[OsString]) -> Failure {
     Failure::new(ExitStatus::Usage, format!("there is no command `{typed}`")).hint(&hint)
 }
 
-/// The known word that is most like what was typed, when one is.
+/// The known word that is most like what was typed, when one is: by its beginning, or by one slip of the finger, for
+/// which short words have no beginning left. Case is no difference.
 fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.map(|known| (strsim::jaro_winkler(typed, known), known));
-    let near = scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
-    near.map(|(_, known)| known)
+    let folded = typed.to_lowercase();
+    let scored = known.map(|known| {
+        let other = known.to_lowercase();
+        let slips = strsim::osa_distance(&folded, &other);
+        let slip = slips <= 1 && slips < other.chars().count().min(folded.chars().count());
+        (slip, strsim::jaro_winkler(&folded, &other), known)
+    });
+    let near = scored.filter(|(slip, score, _)| *slip || *score > 0.8);
+    near.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(_, _, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_seen_through() {
+        let known = ["web", "db", "orders", "up"];
+        let meant = |typed| nearest(typed, known.into_iter());
+        for typed in ["wbe", "WEB", "Web", "weeb"] {
+            assert_eq!(meant(typed), Some("web"), "{typed}");
+        }
+        assert_eq!(
+            (meant("oders"), meant("ORDRES"), meant("bd")),
+            (Some("orders"), Some("orders"), Some("db"))
+        );
+        assert_eq!((meant("x"), meant("mail"), meant("")), (None, None, None));
+    }
 }

@@ -15,6 +15,20 @@ pub fn is_ours(path: &Path) -> bool {
     path.metadata().is_ok_and(ours) && path.symlink_metadata().is_ok_and(ours)
 }
 
+/// Whether what has this name, a link not followed, belongs to this user or to root.
+#[cfg(unix)]
+pub fn is_our_link(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let us = rustix::process::geteuid().as_raw();
+    path.symlink_metadata().is_ok_and(|link| link.uid() == us || link.uid() == 0)
+}
+
+/// Whether what has this name belongs to this user: there, as for [`is_ours`].
+#[cfg(windows)]
+pub fn is_our_link(_path: &Path) -> bool {
+    true
+}
+
 /// Whether a file or directory belongs to this user or to the system.
 #[cfg(windows)]
 pub fn is_ours(_path: &Path) -> bool {
@@ -140,6 +154,17 @@ struct Seen {
     place: (u64, u64),
     target: Option<PathBuf>,
 }
+
+impl Stamp {
+    /// Whether it is a file, and no link, directory or device.
+    pub fn is_plain_file(&self) -> bool {
+        self.0.as_ref().is_ok_and(|seen| seen.kind.is_file())
+    }
+}
+
+/// Whether the system tells of what is done to a watched file through another of its names. Elsewhere a file is watched
+/// by way of its directory, and watching it besides would only cost.
+pub const WATCHES_FILES_THEMSELVES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Looks at a file; a link is not followed.
 pub fn stamp(path: &Path) -> Stamp {

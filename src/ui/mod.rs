@@ -1,6 +1,7 @@
 //! The words a person reads: data to standard output, everything else to standard error, colour where it is wanted.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 
@@ -30,6 +31,9 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// The first failure to write data. The program has one standard output, and printers are copied freely.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -72,13 +76,28 @@ impl Printer {
 
     /// Whether standard error is coloured.
     pub fn colors(self) -> bool {
-        anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+        anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
     }
 
-    /// A line of data on standard output. Says whether anyone still reads it.
+    /// A line of data on standard output. Says whether anyone still reads it. That nobody does is no failure: whoever
+    /// stops reading has read enough. Any other is kept for [`Printer::unwritten`].
     pub fn data(self, line: &str) -> bool {
         let mut out = anstream::stdout().lock();
-        writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Ok(()) => true,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    // Only the first is told: what follows comes from it.
+                    let _told_already = UNWRITTEN.set(error);
+                }
+                false
+            }
+        }
+    }
+
+    /// Why data did not arrive on standard output, if some did not.
+    pub fn unwritten(self) -> Option<&'static io::Error> {
+        UNWRITTEN.get()
     }
 
     /// A line of talk.

@@ -4,8 +4,10 @@
 //! It promises that a change is never missed: what changes before the bell is heard is in the files when they are
 //! read, and what changes after that rings again. It does not promise that a bell means a change.
 //!
-//! Directories are watched, never files: most editors put a new file in the old one's place. Watched is the directory
-//! of each file, of each link on the way to it, and for what is absent, of the nearest thing that is there. Events can
+//! Directories are watched: most editors put a new file in the old one's place. Watched is the directory of each file,
+//! of each link on the way to it, and for what is absent, of the nearest thing that is there. Where that is told, the
+//! files that are there are watched themselves besides: one that is mounted alone into a container, or has another hard
+//! link, is written without anything happening in its directory; a new one in its place is watched anew. Events can
 //! fail to come (network and container mounts, exhausted limits), so the files are looked at besides: seldom where
 //! events should come, every second where they do not.
 

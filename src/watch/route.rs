@@ -31,6 +31,12 @@ impl Route {
         route
     }
 
+    /// The points that are files of their own, to be watched besides their directories.
+    pub(super) fn files(&self) -> BTreeSet<PathBuf> {
+        let points = self.points.iter().zip(&self.stamps).filter(|(_, stamp)| stamp.is_plain_file());
+        points.map(|(point, _)| point.clone()).filter(|_| files::WATCHES_FILES_THEMSELVES).collect()
+    }
+
     fn go(&mut self, file: &Path) {
         let mut real = PathBuf::new();
         let mut ahead: VecDeque<Part> = parts(file).collect();

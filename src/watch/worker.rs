@@ -39,7 +39,7 @@ pub(super) struct Notes {
     directories: BTreeSet<PathBuf>,
     /// Something that is watched may have changed.
     stirred: bool,
-    /// A directory that is watched came or went, or nobody knows: what is watched may be no longer what has the name.
+    /// Something that is watched came or went, or nobody knows: what is watched may be no longer what has the name.
     moved: bool,
     /// Other files are to be watched.
     pub(super) wanted: Option<BTreeSet<PathBuf>>,
@@ -85,13 +85,24 @@ impl Notes {
             EventKind::Modify(_) | EventKind::Any | EventKind::Other => false,
         };
         for path in &event.paths {
-            self.stirred |= self.points.contains(path);
+            if self.points.contains(path) {
+                self.stirred = true;
+                // The file was watched itself, and not what has its name now.
+                self.moved |= replaced;
+            }
             // A directory changes when anything in it comes or goes; only its own coming and going concerns us.
             if replaced && self.directories.contains(path) {
                 (self.stirred, self.moved) = (true, true);
             }
         }
     }
+}
+
+/// What is to be watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    directories: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
 }
 
 /// The thread's own.
@@ -101,7 +112,7 @@ pub(super) struct Worker {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     /// What was to be watched when that was last arranged.
-    arranged: BTreeSet<PathBuf>,
+    arranged: Wanted,
     /// What was found when it was last looked.
     route: Route,
     /// Whether it must look often, for the system may not tell.
@@ -117,7 +128,7 @@ impl Worker {
                 .inspect_err(|error| tracing::debug!("the system tells nothing of changes: {error}"))
                 .ok(),
         };
-        let (watched, arranged) = (BTreeSet::new(), BTreeSet::new());
+        let (watched, arranged) = (BTreeSet::new(), Wanted::default());
         Self { files, desk, watcher, watched, arranged, route: Route::default(), often: false }
     }
 
@@ -132,27 +143,29 @@ impl Worker {
                 notes.points.clone_from(&route.points);
                 notes.directories.clone_from(&route.directories);
             });
-            if anew || route.directories != self.arranged {
-                self.arrange(&route.directories);
+            let wanted = Wanted { directories: route.directories.clone(), files: route.files() };
+            if anew || wanted != self.arranged {
+                self.arrange(wanted);
             }
             self.route = Route::find(self.files.iter());
             if self.route == route {
                 return;
             }
-            anew = false;
+            // What changed may be that there is another file of that name.
+            anew = true;
         }
     }
 
-    fn arrange(&mut self, directories: &BTreeSet<PathBuf>) {
-        self.arranged.clone_from(directories);
+    fn arrange(&mut self, wanted: Wanted) {
+        self.arranged = wanted;
         self.often = true;
         let Some(watcher) = &mut self.watcher else { return };
         // All of them: one that was removed and made again is no longer watched, and looks the same.
-        for directory in std::mem::take(&mut self.watched) {
-            let _gone = watcher.unwatch(&directory);
+        for path in std::mem::take(&mut self.watched) {
+            let _gone = watcher.unwatch(&path);
         }
         let mut told = true;
-        for directory in directories {
+        for directory in &self.arranged.directories {
             match watcher.watch(directory, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(self.watched.insert(directory.clone())),
                 Err(error) => {
@@ -161,6 +174,14 @@ impl Worker {
                 }
             }
             told &= files::tells_of_changes(directory);
+        }
+        for file in &self.arranged.files {
+            // One that is gone, or may not be read, is noticed by its directory.
+            if watcher.watch(file, RecursiveMode::NonRecursive).is_ok() {
+                self.watched.insert(file.clone());
+            }
+            // It may be mounted by itself, from elsewhere.
+            told &= files::tells_of_changes(file);
         }
         self.often = !told;
     }
@@ -250,8 +271,8 @@ mod tests {
         let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         let touched = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
         let (made, removed) = (EventKind::Create(CreateKind::Any), EventKind::Remove(RemoveKind::Any));
-        for kind in [written, touched, made, removed] {
-            assert_eq!(noted(&of(kind, "/d/file")), (true, false), "{kind:?}");
+        for (kind, replaced) in [(written, false), (touched, false), (made, true), (removed, true)] {
+            assert_eq!(noted(&of(kind, "/d/file")), (true, replaced), "{kind:?}");
             assert_eq!(noted(&of(kind, "/d/other")), (false, false), "{kind:?}");
         }
         assert_eq!(noted(&of(EventKind::Access(AccessKind::Any), "/d/file")), (false, false));

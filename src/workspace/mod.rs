@@ -146,8 +146,13 @@ fn walk(start: &Path, home: Option<&Path>) -> Result<PathBuf, FindError> {
     for directory in start.ancestors() {
         let candidate = directory.join(FILE);
         if candidate.symlink_metadata().is_ok() {
-            for owned in [directory, candidate.as_path()] {
-                if !files::is_ours(owned) {
+            // What is at the end of a link that leads nowhere belongs to nobody; reading it says what is wrong.
+            let leads_nowhere = candidate.metadata().is_err() && files::is_our_link(&candidate);
+            for (owned, ours) in [
+                (directory, files::is_ours(directory)),
+                (candidate.as_path(), leads_nowhere || files::is_ours(&candidate)),
+            ] {
+                if !ours {
                     return Err(FindError::Foreign { path: owned.to_owned() });
                 }
             }

@@ -244,6 +244,48 @@ async fn links_in_a_circle_are_a_file_that_is_not_there() {
     .await;
 }
 
+// What is written through another name of the file, as through a mount of the file alone, happens in no directory that
+// is watched. Only Linux tells of it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_is_written_through_another_name_is_heard() {
+    both(async |mode| {
+        let mut scene = Scene::of(mode, "here/bastion.toml", |root| {
+            fs::create_dir(root.join("here")).unwrap();
+            fs::create_dir(root.join("there")).unwrap();
+            fs::write(root.join("there/real.toml"), "one").unwrap();
+            fs::hard_link(root.join("there/real.toml"), root.join("here/bastion.toml")).unwrap();
+        });
+        let real = scene.path("there/real.toml");
+        fs::write(&real, "two, through the other name").unwrap();
+        scene.rings_once("written through another name").await;
+        rename_over(&scene.file, "three");
+        scene.rings_once("a new file over it").await;
+        fs::write(&real, "of no interest any more").unwrap();
+        scene.is_quiet("an edit of the file that it was").await;
+        fs::remove_file(&real).unwrap();
+        fs::hard_link(&scene.file, &real).unwrap();
+        // The number of its names changed, which is told as well.
+        while timeout(Duration::from_millis(1100), scene.watch.changed()).await.is_ok() {}
+        fs::write(&real, "four, through the other name again").unwrap();
+        scene.rings_once("written through another name after a save by rename").await;
+        fs::remove_file(&scene.file).unwrap();
+        fs::write(&scene.file, "five").unwrap();
+        scene.rings_once("removed, and written anew").await;
+        fs::remove_file(&real).unwrap();
+        fs::hard_link(&scene.file, &real).unwrap();
+        while timeout(Duration::from_millis(1100), scene.watch.changed()).await.is_ok() {}
+        for number in 0..10 {
+            fs::read(&scene.file).unwrap();
+            fs::write(&real, number.to_string()).unwrap();
+        }
+        scene.rings_once("ten times, and read between").await;
+        fs::read(&scene.file).unwrap();
+        scene.is_quiet("our own reading").await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_burst_of_saves_is_one_bell() {
     both(async |mode| {

@@ -86,6 +86,8 @@ async fn on_a_terminal_it_asks() {
     for (typed, code, end) in [
         ("\n", 1, "error: nothing is allowed"),
         ("no\n", 1, "error: nothing is allowed"),
+        // Ctrl-D: the answer ends without a line.
+        ("\u{4}", 1, "[y/N] \r\nerror: nothing is allowed"),
         ("y\n", 0, "Allowed, for this workspace"),
         ("", 0, "Nothing has to be allowed"),
     ] {

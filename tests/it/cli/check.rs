@@ -52,7 +52,7 @@ async fn mistakes_of_all_environments_each_once() {
     2 + page = "0 -> web:80"
       |
 
-    error: 2 mistakes in bastion.toml and its layers
+    error: 2 mistakes in bastion.prod.toml, bastion.toml
     "#);
 }
 

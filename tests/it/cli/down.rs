@@ -67,6 +67,18 @@ async fn at_once() {
 }
 
 #[tokio::test]
+async fn connections_that_get_no_time_are_not_waited_for() {
+    let mut stage = Stage::answering(vec![ready("page", 8080)], |_| {
+        Ok(Answer::Stopping { waiting: vec![("page".to_owned(), 2)], whole: true })
+    });
+    let down = stage.env.start(&["down", "--now"]);
+    stage.asked(1).await;
+    stage.end().await;
+    let said = "Resetting connections still open: 2 of `page`\nStopped";
+    assert_eq!(down.wait().await, (0, said.to_owned()));
+}
+
+#[tokio::test]
 async fn another_one_that_starts_at_once_is_not_waited_for() {
     let mut stage = Stage::new(vec![ready("page", 8080)]);
     let down = stage.env.start(&["down"]);

@@ -61,6 +61,34 @@ async fn flags_that_are_not_built_yet_are_refused_by_name() {
     }
 }
 
+/// A full disk takes nothing: a command whose data is lost has not done what it was asked.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn data_that_cannot_be_written_is_a_failure() {
+    let env = TestEnv::new();
+    env.workspace(WORKSPACE);
+    for arguments in [
+        &["schema"][..],
+        &["config"],
+        &["plan"],
+        &["check"],
+        &["explain"],
+        &["status", "--format", "json"],
+        &["--quiet", "schema", "status"],
+    ] {
+        let mut command = env.command(env!("CARGO_BIN_EXE_bastion"));
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        command.args(arguments).stdout(full).stderr(std::process::Stdio::piped());
+        let ended = command.spawn().unwrap().wait_with_output();
+        let ended = tokio::time::timeout(process::PATIENCE, ended).await.unwrap().unwrap();
+        let said = words(&env, &ended);
+        assert!(
+            said.starts_with("exit 1\n") && said.contains("error: writing to standard output: "),
+            "{arguments:?}: {said}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn words_that_are_nearly_commands() {
     insta::assert_snapshot!(said(&["upp"]).await, @r#"

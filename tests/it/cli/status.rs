@@ -66,6 +66,25 @@ async fn nothing_can_run() {
 }
 
 #[tokio::test]
+async fn a_link_that_leads_nowhere_is_the_file_all_the_same() {
+    let env = TestEnv::new();
+    std::os::unix::fs::symlink("gone.toml", env.work().join("bastion.toml")).unwrap();
+    insta::assert_snapshot!(words(&env, &env.run(&["check"]).await), @r"
+    exit 2
+    ----- err
+    error: reading bastion.toml: there is no such file
+    ");
+    let stage = Stage::new(vec![ready("page", 8080)]);
+    let file = stage.env.work().join("bastion.toml");
+    // In a circle.
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("bastion.toml", &file).unwrap();
+    assert!(stage.said(&["status"]).await.contains("page    ready"));
+    let said = words(&stage.env, &stage.env.run(&["check"]).await);
+    assert!(said.contains("error: reading bastion.toml: ") && !said.contains("another user"), "{said}");
+}
+
+#[tokio::test]
 async fn what_runs() {
     let stage = Stage::new(vec![ready("page", 8080), ill("orders", State::Blocked, "denied")]);
     insta::assert_snapshot!(stage.said(&["status"]).await, @r"
