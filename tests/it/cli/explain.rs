@@ -31,6 +31,7 @@ async fn a_code_for_programs() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 async fn all_codes() {
     insta::assert_snapshot!(said(&["explain"]).await, @r"
     exit 0
