@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::model::{Endpoint, GatewayHost, HostError, PortRule, printable};
+use crate::model::{Endpoint, GatewayHost, HostError, Port, PortRule, printable};
 
 /// What ARM answered for one bastion; booleans that were absent are false.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,10 @@ pub struct BastionHost {
     pub enable_tunneling: bool,
     /// IP-based connection.
     pub enable_ip_connect: bool,
-    /// Where its gateway is.
+    /// Where its gateway is; of the SKU Developer, where the broker is that says it.
     pub gateway: GatewayHost,
+    /// Whether what names a gateway in this cloud may name a port.
+    pub ports: PortRule,
 }
 
 /// Why a bastion does not let us through, found without asking its gateway.
@@ -44,13 +46,17 @@ pub enum Refusal {
         /// The bastion.
         name: String,
     },
-    /// A SKU that is reached another way, which is not built yet.
-    #[error("the bastion `{name}` is of the SKU {sku}, which is not supported yet")]
-    NotYet {
+    /// More than a bastion that is shared by a region does.
+    #[error(
+        "the bastion `{name}` is of the SKU {sku}, which reaches virtual machines on ports 22 and 3389 only, not {what}"
+    )]
+    Shared {
         /// The bastion.
         name: String,
         /// Its SKU.
         sku: String,
+        /// What it does not reach.
+        what: String,
     },
 }
 
@@ -100,18 +106,32 @@ impl BastionHost {
             enable_tunneling: answer.properties.enable_tunneling.unwrap_or(false),
             enable_ip_connect: answer.properties.enable_ip_connect.unwrap_or(false),
             gateway: GatewayHost::parse(&host, ports).map_err(ReadError::Host)?,
+            ports,
         })
     }
 
-    /// Whether this bastion lets a native client through to such an endpoint.
+    /// Whether it has no gateway of its own, but shares those of a region: Developer, or by its old name QuickConnect.
+    pub fn is_shared(&self) -> bool {
+        ["Developer", "QuickConnect"].iter().any(|sku| self.sku.eq_ignore_ascii_case(sku))
+    }
+
+    /// Whether this bastion lets a native client through to such a port.
     ///
     /// # Errors
     /// Names the property that is in the way.
-    pub fn admits(&self, endpoint: &Endpoint) -> Result<(), Refusal> {
+    pub fn admits(&self, endpoint: &Endpoint, port: Port) -> Result<(), Refusal> {
         let name = || self.name.clone();
         let is = |sku: &str| self.sku.eq_ignore_ascii_case(sku);
-        if is("Developer") || is("QuickConnect") {
-            return Err(Refusal::NotYet { name: name(), sku: self.sku.clone() });
+        if self.is_shared() {
+            let beyond = |what| Err(Refusal::Shared { name: name(), sku: self.sku.clone(), what });
+            return match endpoint {
+                Endpoint::Address(ip) => beyond(format!("the address {ip} (it has no enableIpConnect)")),
+                Endpoint::Resource(id) if !id.is_type("Microsoft.Compute/virtualMachines") => {
+                    beyond(format!("`{}`, which is another kind of resource", id.name()))
+                }
+                Endpoint::Resource(_) if !matches!(port.get(), 22 | 3389) => beyond(format!("port {port}")),
+                Endpoint::Resource(_) => Ok(()),
+            };
         }
         if !is("Standard") && !is("Premium") {
             return Err(Refusal::Sku { name: name(), sku: self.sku.clone() });
@@ -133,7 +153,7 @@ impl Refusal {
             Self::Sku { .. } => "wrong-sku",
             Self::Tunneling { .. } => "tunneling-disabled",
             Self::IpConnect { .. } => "ip-connect-disabled",
-            Self::NotYet { .. } => "not-supported-yet",
+            Self::Shared { .. } => "developer-limits",
         }
     }
 
@@ -149,7 +169,10 @@ impl Refusal {
             Self::IpConnect { name } => {
                 Some(format!("`az network bastion update --name {name} --enable-ip-connect true …`"))
             }
-            Self::NotYet { .. } => None,
+            Self::Shared { .. } => Some(
+                "`az network bastion create --sku Standard --enable-tunneling true --enable-ip-connect true …` makes one that reaches it (it needs a subnet `AzureBastionSubnet` and is paid for by the hour)"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -167,7 +190,11 @@ mod tests {
     }
 
     fn refused(host: &BastionHost, endpoint: &Endpoint) -> Option<&'static str> {
-        host.admits(endpoint).err().map(|refusal| refusal.code())
+        refused_at(host, endpoint, 22)
+    }
+
+    fn refused_at(host: &BastionHost, endpoint: &Endpoint, port: u16) -> Option<&'static str> {
+        host.admits(endpoint, Port::new(port).unwrap()).err().map(|refusal| refusal.code())
     }
 
     #[test]
@@ -181,7 +208,6 @@ mod tests {
         assert_eq!(refused(&host("PREMIUM", on), &machine), None);
         assert_eq!(refused(&host("Basic", on), &machine), Some("wrong-sku"));
         assert_eq!(refused(&host("", on), &machine), Some("wrong-sku"));
-        assert_eq!(refused(&host("Developer", on), &machine), Some("not-supported-yet"));
         assert_eq!(refused(&host("Standard", ""), &machine), Some("tunneling-disabled"), "absent is false");
         assert_eq!(
             refused(&host("Standard", r#","enableTunneling":null"#), &machine),
@@ -192,6 +218,31 @@ mod tests {
             refused(&host("Standard", r#","enableTunneling":true,"enableIpConnect":true"#), &address),
             None
         );
+    }
+
+    #[test]
+    fn a_shared_bastion_reaches_machines_on_two_ports_whatever_its_switches() {
+        let resource = |kind| Endpoint::Resource(ResourceId::compose("s", "g", kind, "v").unwrap());
+        let machine = resource("microsoft.compute/VIRTUALMACHINES");
+        let beyond = Some("developer-limits");
+        for sku in ["Developer", "developer", "QuickConnect", "QUICKCONNECT"] {
+            for flags in
+                ["", r#","enableTunneling":false"#, r#","enableTunneling":true,"enableIpConnect":true"#]
+            {
+                let host = host(sku, flags);
+                assert!(host.is_shared());
+                for (port, code) in [(22, None), (3389, None), (80, beyond), (2222, beyond)] {
+                    assert_eq!(refused_at(&host, &machine, port), code, "{sku} {port}");
+                }
+                let cluster = resource("Microsoft.ContainerService/managedClusters");
+                assert_eq!(refused_at(&host, &cluster, 22), beyond);
+                let refusal =
+                    host.admits(&Endpoint::Address("10.0.0.4".parse().unwrap()), Port::new(22).unwrap());
+                let words = refusal.unwrap_err().to_string();
+                assert!(words.contains(sku) && words.contains("enableIpConnect"), "{words}");
+            }
+        }
+        assert!(!host("Standard", "").is_shared());
     }
 
     #[test]

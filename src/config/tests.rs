@@ -163,6 +163,7 @@ fn every_fault_can_be_written() {
         A::EmptyStatus(503),
         A::Redirect(307, "https://x.example/".to_owned()),
         A::Malformed,
+        A::Answer("user@pod.example".to_owned()),
         A::Delay(seconds(5)),
         A::Silence,
         A::Drop,

@@ -105,6 +105,7 @@ pub(super) fn misbehave(action: &FaultAction, phase: FaultPhase, port: u16) -> O
         FaultAction::EmptyStatus(status) => Response::empty(*status),
         FaultAction::Redirect(status, to) => Response::empty(*status).with("Location", to.clone()),
         FaultAction::Malformed if phase == FaultPhase::Broker => Response::text(200, ""),
+        FaultAction::Answer(text) => Response::text(200, text),
         FaultAction::Malformed => Response::json(
             200,
             &json!({ "username": "", "dataSource": "default", "availableDataSources": ["default"] }),

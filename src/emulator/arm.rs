@@ -184,6 +184,7 @@ fn describe(bastion: &SimulatedBastion, port: u16) -> Value {
     let scope = format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Network");
     let sku = match bastion.traits.sku {
         Sku::Developer => "Developer",
+        Sku::QuickConnect => "QuickConnect",
         Sku::Basic => "Basic",
         Sku::Standard => "Standard",
         Sku::Premium => "Premium",

@@ -225,6 +225,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Downlink<'_, R, W> {
                 | FaultAction::EmptyStatus(_)
                 | FaultAction::Redirect(..)
                 | FaultAction::Malformed
+                | FaultAction::Answer(_)
                 | FaultAction::Delay(_)
                 | FaultAction::HttpAfter101
                 | FaultAction::Bare101

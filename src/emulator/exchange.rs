@@ -43,7 +43,7 @@ pub(super) async fn open(world: &World, bastion: &SimulatedBastion, request: &Re
     }
     let grant = match form.known(world, bastion.number, request, &place) {
         Some(grant) => Some(grant),
-        None => world.sessions.grant(bastion.number, bastion.traits.max_sessions, place),
+        None => world.sessions.grant(bastion.number, &bastion.traits, place),
     };
     let Some(grant) = grant else {
         return Verdict::answer(entry, gateway_error(503, BUSY));
@@ -209,7 +209,7 @@ impl Form {
 /// Whether a bastion has native clients at all (G10), and this one's caller the right to read (G11).
 pub(super) fn admit(bastion: &SimulatedBastion) -> Result<(), Response> {
     let open = match bastion.traits.sku {
-        Sku::Developer => true,
+        Sku::Developer | Sku::QuickConnect => true,
         Sku::Basic => false,
         Sku::Standard | Sku::Premium => bastion.traits.enable_tunneling == Some(true),
     };

@@ -147,6 +147,7 @@ pub(super) fn check(fault: &Fault) -> Result<(), &'static str> {
         | FaultAction::EmptyStatus(_)
         | FaultAction::Redirect(..)
         | FaultAction::Malformed
+        | FaultAction::Answer(_)
         | FaultAction::Delay(_)
         | FaultAction::Silence
         | FaultAction::Drop

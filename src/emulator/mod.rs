@@ -217,6 +217,12 @@ impl Emulator {
         self.log().stir();
     }
 
+    /// Has every Developer bastion served by another pod, which the broker names from now on. The old ones take back the
+    /// sessions that they gave, and give no more.
+    pub fn move_pods(&self) {
+        self.world.move_pods();
+    }
+
     /// Closes the listener and every connection, waits for all of its tasks, and finishes the log.
     pub async fn stop(self) {
         self.world.stop.cancel();

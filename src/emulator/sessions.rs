@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access::hex;
-use crate::model::Endpoint;
+use crate::model::{BastionTraits, Endpoint};
 
 /// How many sessions there were and are, and what clients did wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,11 +150,14 @@ impl Sessions {
         Self { table: Mutex::new(table), life }
     }
 
-    /// Grants a session, unless as many as `limit` (0: any number) are open on this bastion.
-    pub(super) fn grant(&self, bastion: usize, limit: usize, place: Place) -> Option<Grant> {
+    /// Grants a session, unless as many are open on this bastion as it may have, or it is a shared one and has some of
+    /// another machine.
+    pub(super) fn grant(&self, bastion: usize, traits: &BastionTraits, place: Place) -> Option<Grant> {
         let mut table = self.table();
-        let open = table.live.values().filter(|s| s.bastion == bastion).count();
-        if (limit != 0 && open >= limit) || table.live.len() >= MOST {
+        let limit = traits.max_sessions;
+        let open = || table.live.values().filter(|s| s.bastion == bastion);
+        let other = traits.sku.is_shared() && open().any(|s| s.place.endpoint != place.endpoint);
+        if other || (limit != 0 && open().count() >= limit) || table.live.len() >= MOST {
             return None;
         }
         table.opened += 1;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::guid;
-use crate::model::{BastionTraits, Emulation, Endpoint, Frames, Machine, ResourceId, Service, Sku};
+use crate::model::{BastionTraits, Emulation, Endpoint, Frames, Machine, ResourceId, Service};
 
 /// One edition of what exists.
 #[derive(Default)]
@@ -35,13 +35,13 @@ pub(super) struct SimulatedBastion {
 
 impl SimulatedBastion {
     fn new(number: usize, id: ResourceId, traits: BastionTraits) -> Self {
-        let kind = if traits.sku == Sku::Developer { "pod" } else { "bst" };
+        let kind = if traits.sku.is_shared() { "pod" } else { "bst" };
         Self { number, id, traits, host: format!("{kind}-{}.bastion.localhost", guid()) }
     }
 
     /// Whether it is one of the shared ones: reached through the broker, for machines only, on two ports.
     pub(super) fn is_developer(&self) -> bool {
-        self.traits.sku == Sku::Developer
+        self.traits.sku.is_shared()
     }
 
     /// `properties.dnsName`: of a Developer bastion, the broker's.
@@ -65,7 +65,7 @@ impl Terrain {
         let mut bastions = Vec::new();
         for (id, traits) in &emulation.bastions {
             // To or from the shared kind, it is another bastion with the same name.
-            let developer = traits.sku == Sku::Developer;
+            let developer = traits.sku.is_shared();
             let stays =
                 old.iter().position(|bastion| bastion.id == *id && bastion.is_developer() == developer);
             bastions.push(Arc::new(match stays {
@@ -86,6 +86,23 @@ impl Terrain {
             idle_limit: emulation.idle_limit,
             numbered,
         }
+    }
+
+    /// The edition after this one, in which every shared bastion is served by another pod. The old ones stay reachable
+    /// while they are in use, but give no more sessions.
+    pub(super) fn moved(&self, in_use: impl Fn(usize) -> bool) -> Self {
+        let mut numbered = self.numbered;
+        let mut retired = self.retired.clone();
+        let mut bastions = self.bastions.clone();
+        for bastion in bastions.iter_mut().filter(|bastion| bastion.is_developer()) {
+            numbered += 1;
+            let pod = SimulatedBastion::new(numbered, bastion.id.clone(), bastion.traits.clone());
+            retired.push(std::mem::replace(bastion, Arc::new(pod)));
+        }
+        retired.retain(|bastion| in_use(bastion.number));
+        let machines = self.machines.clone();
+        let Self { frames, setup_delay, idle_limit, .. } = *self;
+        Self { bastions, retired, machines, frames, setup_delay, idle_limit, numbered }
     }
 
     /// Which bastion's data plane a `Host` header means.

@@ -63,8 +63,7 @@ pub(super) fn upgrade(world: &World, bastion: &SimulatedBastion, request: &Reque
     if let Some(reply) = action.as_ref().and_then(|a| misbehave(a, FaultPhase::Upgrade, world.port)) {
         return Verdict::reply(entry, reply);
     }
-    let key = request.header("sec-websocket-key").unwrap_or_default();
-    let mut accept = derive_accept_key(key.as_bytes());
+    let mut accept = derive_accept_key(request.header("sec-websocket-key").unwrap_or_default().as_bytes());
     let mut delay = Duration::ZERO;
     let mut page = None;
     let mut bare = false;
@@ -79,6 +78,7 @@ pub(super) fn upgrade(world: &World, bastion: &SimulatedBastion, request: &Reque
             | FaultAction::EmptyStatus(_)
             | FaultAction::Redirect(..)
             | FaultAction::Malformed
+            | FaultAction::Answer(_)
             | FaultAction::Silence
             | FaultAction::Drop
             | FaultAction::CloseNotify

@@ -91,6 +91,12 @@ impl World {
         self.faults.declare(&emulation.faults);
     }
 
+    /// Serves every shared bastion from another pod.
+    pub(super) fn move_pods(&self) {
+        let mut terrain = self.terrain.write().unwrap_or_else(PoisonError::into_inner);
+        *terrain = Arc::new(terrain.moved(|bastion| self.sessions.any_on(bastion)));
+    }
+
     /// Whether a `Host` header means this name at our port.
     pub(super) fn is_host(&self, host: &str, name: &str) -> bool {
         is_host(host, name, self.port)

@@ -1,7 +1,9 @@
 //! What goes wrong between us and a gateway, and what to do about it.
 
 use std::io;
+use std::sync::Arc;
 
+use super::broker::BrokerError;
 use super::wire::AnswerError;
 use crate::model::{Blocked, Disposition};
 use crate::net::{DialError, HttpError};
@@ -12,6 +14,9 @@ pub enum GatewayError {
     /// There is no access token.
     #[error("getting an access token")]
     Token(#[source] TokenError),
+    /// The broker of a Developer bastion named no gateway. Everybody who waited for its answer has the same.
+    #[error(transparent)]
+    Broker(Arc<BrokerError>),
     /// The token exchange did not come to an answer.
     #[error("asking the gateway {host} for a session")]
     Exchange {
@@ -97,6 +102,7 @@ impl GatewayError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Token(_) => "sign-in",
+            Self::Broker(error) => error.code(),
             Self::Exchange { source: HttpError::TooLong, .. } | Self::Answer { .. } => "gateway-answer",
             Self::Exchange { .. } | Self::Dial { .. } => "gateway-unreachable",
             Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).0,
@@ -114,6 +120,7 @@ impl GatewayError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Token(error) => error.disposition,
+            Self::Broker(error) => error.disposition(),
             Self::Refused { status, message, retry_after, .. } => {
                 match (refusal(*status, message.as_deref()).1, retry_after) {
                     (Disposition::Retry, Some(after)) => Disposition::RetryAfter(*after),
@@ -130,6 +137,7 @@ impl GatewayError {
     /// The likeliest cause and what mends it, where we know one.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Broker(error) => error.hint(),
             Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).2,
             Self::Dial { source: DialError::Tls { .. }, .. } => Some(TLS),
             Self::Exchange { source, .. } if source.is_tls() => Some(TLS),
@@ -152,6 +160,7 @@ impl GatewayError {
     pub fn concerns_bastion(&self) -> bool {
         match self {
             Self::Token(_) | Self::Exchange { .. } | Self::Answer { .. } | Self::Dial { .. } => true,
+            Self::Broker(error) => error.concerns_bastion(),
             Self::Refused { status, message, .. } => {
                 matches!(status, 300..=399 | 401 | 408 | 429 | 501..=599)
                     || refusal(*status, message.as_deref()).0 == "tunneling-disabled"
@@ -165,13 +174,23 @@ impl GatewayError {
         self.code() == "gateway-busy"
     }
 
+    /// Whether a gateway fails so that is no longer where it was. Refusals that are about the request or the token are
+    /// not meant.
+    pub(super) fn may_have_moved(&self) -> bool {
+        match self {
+            Self::Exchange { .. } | Self::Answer { .. } | Self::Dial { .. } | Self::Upgrade { .. } => true,
+            Self::Refused { status, .. } => !matches!(status, 400 | 401 | 429),
+            Self::Token(_) | Self::Broker(_) => false,
+        }
+    }
+
     /// Whether a fresh access token may help.
     pub(super) fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Refused { status: 401, .. })
     }
 }
 
-const TLS: &str =
+pub(super) const TLS: &str =
     "if a proxy on the way replaces certificates, name its authority's PEM file in BASTION_CA_FILE";
 
 /// Code, disposition and hint of a refused token exchange.
@@ -207,7 +226,9 @@ fn refusal(status: u16, message: Option<&str>) -> (&'static str, Disposition, Op
         429 | 503 => (
             "gateway-busy",
             Disposition::Retry,
-            Some("every instance of a bastion carries a limited number of sessions"),
+            Some(
+                "every instance of a bastion carries a limited number of sessions; one of the SKU Developer serves one machine at a time",
+            ),
         ),
         408 | 500..=599 => ("gateway-error", Disposition::Retry, None),
         300..=399 => (

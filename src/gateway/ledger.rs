@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::error::GatewayError;
-use super::wire::{self, Destination, Session, Unusable};
+use super::wire::{self, Destination, Front, Session, Unusable};
 use crate::carrier::Remains;
 use crate::limit::Place;
 use crate::model::GatewayHost;
@@ -45,21 +45,36 @@ pub(super) struct Ledger(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    host: GatewayHost,
     http: Http,
     runtime: Handle,
     tasks: TaskTracker,
-    leftovers: Mutex<Vec<Arc<Session>>>,
+    leftovers: Mutex<Vec<Arc<Granted>>>,
     /// Exchanges that were sent and not answered yet.
     unanswered: AtomicU64,
     opened: AtomicU64,
     deleted: AtomicU64,
 }
 
+/// What is asked for, and in whose name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// Where to.
+    pub(super) destination: &'a Destination,
+    /// Who says it is asking.
+    pub(super) user_agent: &'a str,
+}
+
+/// A session, and the gateway that granted it.
+#[derive(Debug)]
+struct Granted {
+    front: Front,
+    session: Session,
+}
+
 /// A session in use. Ending the lease deletes the session.
 #[derive(Debug)]
 pub(super) struct Lease {
-    session: Arc<Session>,
+    granted: Arc<Granted>,
     ledger: Ledger,
     place: Arc<Place>,
     /// Settling waits for it: a session in use is not settled.
@@ -68,9 +83,8 @@ pub(super) struct Lease {
 
 impl Ledger {
     /// Must be made inside a runtime: deletions run on it.
-    pub(super) fn new(host: GatewayHost, http: Http) -> Self {
+    pub(super) fn new(http: Http) -> Self {
         Self(Arc::new(Inner {
-            host,
             http,
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -81,20 +95,22 @@ impl Ledger {
         }))
     }
 
-    /// Asks for a session. Cancelling this future does not cancel the exchange, which keeps its places until it is answered.
+    /// Asks a gateway for a session. Cancelling this future does not cancel the exchange, which keeps its places until it is answered.
     pub(super) async fn open(
         &self,
-        destination: &Destination,
+        front: &Front,
+        asked: &Asked<'_>,
         token: &SecretString,
-        user_agent: &str,
         places: Places,
     ) -> Result<Lease, GatewayError> {
-        let request = self.exchange_request(destination, token, user_agent)?;
+        let request = exchange_request(front, asked, token)?;
+        let front = front.clone();
+        let host = front.host.to_string();
         let (answer, wanted) = oneshot::channel();
         let ledger = self.clone();
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);
         let exchange = async move {
-            let answered = ledger.clone().exchange(request, places.session).await;
+            let answered = ledger.clone().exchange(front, request, places.session).await;
             ledger.0.unanswered.fetch_sub(1, Ordering::Relaxed);
             // A lease that nobody takes is dropped right here, and so its session is deleted.
             drop(answer.send(answered));
@@ -102,7 +118,9 @@ impl Ledger {
         };
         self.0.tasks.spawn_on(exchange, &self.0.runtime);
         // Nobody takes the sender away but a runtime that ends.
-        wanted.await.unwrap_or_else(|_ended| Err(self.broken(HttpError::Timeout(EXCHANGE))))
+        wanted.await.unwrap_or_else(|_ended| {
+            Err(GatewayError::Exchange { host, source: HttpError::Timeout(EXCHANGE) })
+        })
     }
 
     /// Sessions opened and deleted so far.
@@ -118,9 +136,9 @@ impl Ledger {
         let leftovers = std::mem::take(&mut *self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
         if in_time && !leftovers.is_empty() {
             let mut last_try = tokio::task::JoinSet::new();
-            for session in leftovers {
+            for granted in leftovers {
                 let ledger = self.clone();
-                last_try.spawn(async move { ledger.delete_once(&session).await });
+                last_try.spawn(async move { ledger.delete_once(&granted).await });
             }
             // At the deadline the set is dropped, and its deletions with it.
             drop(
@@ -135,79 +153,65 @@ impl Ledger {
         }
     }
 
-    async fn exchange(self, request: Request, place: Arc<Place>) -> Result<Lease, GatewayError> {
-        let answer = self.0.http.send(request, EXCHANGE).await.map_err(|error| self.broken(error))?;
+    async fn exchange(
+        self,
+        front: Front,
+        request: Request,
+        place: Arc<Place>,
+    ) -> Result<Lease, GatewayError> {
+        let host = front.host.to_string();
+        let answer = match self.0.http.send(request, EXCHANGE).await {
+            Ok(answer) => answer,
+            Err(source) => return Err(GatewayError::Exchange { host, source }),
+        };
         if answer.status != 200 {
             return Err(GatewayError::Refused {
-                host: self.0.host.to_string(),
+                host,
                 status: answer.status,
                 message: wire::read_message(&answer.body),
                 retry_after: answer.retry_after(),
             });
         }
-        match wire::read_session(&answer.body) {
-            Ok(session) => Ok(self.lease(session, place)),
+        match wire::read_session(&answer.body, front.kind) {
+            Ok(session) => Ok(self.lease(front, session, place)),
             Err(Unusable { error, granted }) => {
-                let host = self.0.host.to_string();
                 // It is of no use to us, but it exists, so it is deleted.
-                drop(granted.map(|session| self.lease(session, place)));
+                drop(granted.map(|session| self.lease(front, session, place)));
                 Err(GatewayError::Answer { host, source: error })
             }
         }
     }
 
-    fn lease(self, session: Session, place: Arc<Place>) -> Lease {
+    fn lease(self, front: Front, session: Session, place: Arc<Place>) -> Lease {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
         let open = self.0.tasks.token();
-        Lease { session: Arc::new(session), ledger: self, place, _open: open }
-    }
-
-    fn exchange_request(
-        &self,
-        destination: &Destination,
-        token: &SecretString,
-        user_agent: &str,
-    ) -> Result<Request, GatewayError> {
-        let mut request = self.request(Method::POST, wire::TOKENS_PATH)?;
-        if let Ok(value) = HeaderValue::from_str(user_agent) {
-            request.headers_mut().insert(USER_AGENT, value);
-        }
-        request
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        *request.body_mut() = Some(wire::exchange_form(destination, token).expose_secret().to_owned().into());
-        Ok(request)
-    }
-
-    fn request(&self, method: Method, path: &str) -> Result<Request, GatewayError> {
-        // The host was checked when it was read and the path is escaped, so this cannot fail; if it does, nothing is sent.
-        let url = Url::parse(&format!("https://{}{path}", self.0.host));
-        Ok(Request::new(method, url.map_err(|_impossible| self.broken(HttpError::TooLong))?))
-    }
-
-    fn broken(&self, source: HttpError) -> GatewayError {
-        GatewayError::Exchange { host: self.0.host.to_string(), source }
+        Lease { granted: Arc::new(Granted { front, session }), ledger: self, place, _open: open }
     }
 
     /// Deletes a session; one failure is retried, a second keeps it for the exit. Either way its place is free then.
-    async fn delete(self, session: Arc<Session>, _place: Arc<Place>) {
+    async fn delete(self, granted: Arc<Granted>, _place: Arc<Place>) {
         for pause in [Some(AGAIN), None] {
-            if self.delete_once(&session).await {
+            if self.delete_once(&granted).await {
                 return;
             }
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
         }
-        self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner).push(granted);
     }
 
-    async fn delete_once(&self, session: &Session) -> bool {
+    async fn delete_once(&self, granted: &Granted) -> bool {
+        let Granted { front, session } = granted;
         let path = wire::session_path(session);
-        let Ok(mut request) = self.request(Method::DELETE, path.expose_secret()) else { return false };
-        // Checked when it was read: visible ASCII only.
-        let Ok(node) = HeaderValue::from_str(&session.node_id) else { return false };
-        request.headers_mut().insert("X-Node-Id", node);
+        let Ok(mut request) = request(Method::DELETE, &front.host, path.expose_secret()) else {
+            return false;
+        };
+        if let Some(node) = &session.node_id {
+            // Checked when it was read: visible ASCII only.
+            let Ok(node) = HeaderValue::from_str(node) else { return false };
+            request.headers_mut().insert("X-Node-Id", node);
+        }
         match self.0.http.send(request, DELETION).await {
             // 404: it is gone already.
             Ok(answer) if matches!(answer.status, 200 | 204 | 404) => {
@@ -215,12 +219,12 @@ impl Ledger {
                 true
             }
             Ok(answer) => {
-                tracing::warn!(gateway = %self.0.host, status = answer.status, "the gateway did not delete a session");
+                tracing::warn!(gateway = %front.host, status = answer.status, "the gateway did not delete a session");
                 false
             }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(gateway = %self.0.host, %error, cause, "a session could not be deleted");
+                tracing::warn!(gateway = %front.host, %error, cause, "a session could not be deleted");
                 false
             }
         }
@@ -230,14 +234,43 @@ impl Ledger {
 impl Lease {
     /// The session in use.
     pub(super) fn session(&self) -> &Session {
-        &self.session
+        &self.granted.session
+    }
+
+    /// The gateway that granted it, and that alone knows it.
+    pub(super) fn front(&self) -> &Front {
+        &self.granted.front
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let inner = &self.ledger.0;
-        let deletion = self.ledger.clone().delete(Arc::clone(&self.session), Arc::clone(&self.place));
+        let deletion = self.ledger.clone().delete(Arc::clone(&self.granted), Arc::clone(&self.place));
         inner.tasks.spawn_on(deletion, &inner.runtime);
     }
+}
+
+fn exchange_request(front: &Front, asked: &Asked<'_>, token: &SecretString) -> Result<Request, GatewayError> {
+    let failed = |source| GatewayError::Exchange { host: front.host.to_string(), source };
+    let mut request = request(Method::POST, &front.host, wire::TOKENS_PATH).map_err(failed)?;
+    let form = wire::exchange_form(asked.destination, token);
+    fill(&mut request, asked.user_agent, "application/x-www-form-urlencoded", &form);
+    Ok(request)
+}
+
+/// A request to a host that was checked when it was read.
+pub(super) fn request(method: Method, host: &GatewayHost, path: &str) -> Result<Request, HttpError> {
+    // The path is escaped besides, so this cannot fail; if it does, nothing is sent.
+    let url = Url::parse(&format!("https://{host}{path}")).map_err(|_impossible| HttpError::TooLong)?;
+    Ok(Request::new(method, url))
+}
+
+/// Gives a request its body, and says who asks.
+pub(super) fn fill(request: &mut Request, user_agent: &str, kind: &'static str, body: &SecretString) {
+    if let Ok(value) = HeaderValue::from_str(user_agent) {
+        request.headers_mut().insert(USER_AGENT, value);
+    }
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    *request.body_mut() = Some(body.expose_secret().to_owned().into());
 }

@@ -1,7 +1,8 @@
 //! One bastion's data plane: sessions, their WebSockets, their deletion.
 //!
 //! A [`Gateway`] turns a destination and an access token into a byte stream. Each stream has a session of its own.
-//! Where the token may go was decided by who made the [`GatewayHost`]; here it goes there and nowhere else.
+//! Where the token may go was decided by who made the [`GatewayHost`]; here it goes there and nowhere else, but for what a
+//! broker names that stands there (Developer bastions), by the same rules.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,11 +19,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::carrier::{OpenOptions, Remains};
 use crate::limit::Limit;
-use crate::model::{GatewayHost, Limits, Wait};
+use crate::model::{GatewayHost, Limits, PortRule, Wait};
 use crate::net::{HttpError, Network};
 
 mod boundary;
+mod broker;
 mod error;
+mod home;
 mod keepalive;
 mod ledger;
 mod meaning;
@@ -30,11 +33,15 @@ mod stream;
 mod tap;
 mod wire;
 
+use broker::Broker;
+pub use broker::BrokerError;
 pub use error::{GatewayError, TokenError, UpgradeError};
-use ledger::{Lease, Ledger, Places};
+use home::{Found, Home};
+use ledger::{Asked, Lease, Ledger, Places};
 
 pub use stream::GatewayStream;
-pub use wire::{AnswerError, Destination};
+use wire::Front;
+pub use wire::{AnswerError, Destination, PodError};
 
 /// How long the connection and the upgrade may take, each.
 const DIAL: Duration = Duration::from_secs(20);
@@ -53,7 +60,7 @@ pub trait AccessTokens: Send + Sync {
 /// The data plane of one bastion.
 #[derive(Debug)]
 pub struct Gateway {
-    host: GatewayHost,
+    home: Home,
     network: Network,
     ledger: Ledger,
     setups: Limit,
@@ -66,14 +73,29 @@ impl Gateway {
     /// # Errors
     /// When no HTTP client can be made by the network's rules.
     pub fn new(host: GatewayHost, network: Network, limits: Limits) -> Result<Self, HttpError> {
-        let ledger = Ledger::new(host.clone(), network.http()?);
-        Ok(Self {
-            host,
-            network,
-            ledger,
-            setups: Limit::new(limits.setups),
-            in_use: Limit::new(limits.sessions),
-        })
+        let ledger = Ledger::new(network.http()?);
+        Ok(Self::of(Home::Own(host), network, ledger, limits))
+    }
+
+    /// The data pods of a Developer bastion, each named by the broker that ARM named. `ports`: whether what the broker
+    /// answers may have a port. Must be made inside a runtime.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made by the network's rules.
+    pub fn shared(
+        broker: GatewayHost,
+        ports: PortRule,
+        network: Network,
+        limits: Limits,
+    ) -> Result<Self, HttpError> {
+        let http = network.http()?;
+        let ledger = Ledger::new(http.clone());
+        Ok(Self::of(Home::Shared(Broker::new(broker, ports, http)), network, ledger, limits))
+    }
+
+    fn of(home: Home, network: Network, ledger: Ledger, limits: Limits) -> Self {
+        let (setups, in_use) = (Limit::new(limits.setups), Limit::new(limits.sessions));
+        Self { home, network, ledger, setups, in_use }
     }
 
     /// Changes how much is used at once. What is open stays; who waits goes on where there is room now.
@@ -96,8 +118,10 @@ impl Gateway {
         options: &OpenOptions,
     ) -> Result<GatewayStream<TlsStream<TcpStream>>, GatewayError> {
         let places = self.places(options).await?;
-        let lease = self.session(destination, tokens, &options.user_agent, &places).await?;
-        let (connection, early) = self.upgrade(&lease, &options.user_agent).await?;
+        let asked = Asked { destination, user_agent: &options.user_agent };
+        let lease = self.session(&asked, tokens, &places).await?;
+        let upgraded = self.upgrade(&lease, &options.user_agent).await;
+        let (connection, early) = upgraded.inspect_err(|_| self.home.forget(&asked, lease.front()))?;
         Ok(GatewayStream::new(connection, early, options.keepalive, Some(lease)).await)
     }
 
@@ -112,7 +136,8 @@ impl Gateway {
         options: &OpenOptions,
     ) -> Result<(), GatewayError> {
         let places = self.places(options).await?;
-        drop(self.session(destination, tokens, &options.user_agent, &places).await?);
+        let asked = Asked { destination, user_agent: &options.user_agent };
+        drop(self.session(&asked, tokens, &places).await?);
         Ok(())
     }
 
@@ -133,8 +158,10 @@ impl Gateway {
 
     /// Waits for a place among the sessions, then for one among the set-ups in flight.
     async fn places(&self, options: &OpenOptions) -> Result<Places, GatewayError> {
-        let closed =
-            |_| GatewayError::Exchange { host: self.host.to_string(), source: HttpError::Timeout(DIAL) };
+        let closed = |_| GatewayError::Exchange {
+            host: self.home.host().to_string(),
+            source: HttpError::Timeout(DIAL),
+        };
         let tell = |wait| {
             if let Some(waiting) = &options.waiting {
                 waiting.send_replace(wait);
@@ -147,19 +174,41 @@ impl Gateway {
         Ok(Places { session: Arc::new(session), setup: Arc::new(setup) })
     }
 
-    /// A session of its own, with one more try under a fresh token when the first is not believed.
+    /// A session of its own. Where the gateway was named earlier and fails as one that has moved since, its successor
+    /// is asked.
     async fn session(
         &self,
-        destination: &Destination,
+        asked: &Asked<'_>,
         tokens: &dyn AccessTokens,
-        user_agent: &str,
+        places: &Places,
+    ) -> Result<Lease, GatewayError> {
+        let Found { front, known } = self.home.front(asked, tokens).await?;
+        match self.granted(&front, asked, tokens, places).await {
+            Err(error) if error.may_have_moved() => {
+                self.home.forget(asked, &front);
+                if !known {
+                    return Err(error);
+                }
+                let now = self.home.front(asked, tokens).await?.front;
+                if now == front { Err(error) } else { self.granted(&now, asked, tokens, places).await }
+            }
+            answer => answer,
+        }
+    }
+
+    /// A session of a gateway, with one more try under a fresh token when the first is not believed.
+    async fn granted(
+        &self,
+        front: &Front,
+        asked: &Asked<'_>,
+        tokens: &dyn AccessTokens,
         places: &Places,
     ) -> Result<Lease, GatewayError> {
         let token = tokens.token(false).await.map_err(GatewayError::Token)?;
-        match self.ledger.open(destination, &token, user_agent, places.clone()).await {
+        match self.ledger.open(front, asked, &token, places.clone()).await {
             Err(error) if error.is_unauthorized() => {
                 let token = tokens.token(true).await.map_err(GatewayError::Token)?;
-                self.ledger.open(destination, &token, user_agent, places.clone()).await
+                self.ledger.open(front, asked, &token, places.clone()).await
             }
             answer => answer,
         }
@@ -170,12 +219,13 @@ impl Gateway {
         lease: &Lease,
         user_agent: &str,
     ) -> Result<(TlsStream<TcpStream>, Vec<u8>), GatewayError> {
-        let host = || self.host.to_string();
-        let dial = self.network.connect_tls(self.host.name(), self.host.port(), DIAL);
+        let front = lease.front();
+        let host = || front.host.to_string();
+        let dial = self.network.connect_tls(front.host.name(), front.host.port(), DIAL);
         let mut connection = dial.await.map_err(|source| GatewayError::Dial { host: host(), source })?;
         let failed = |source| GatewayError::Upgrade { host: host(), source };
         let key = generate_key();
-        let request = wire::upgrade_request(&self.host, lease.session(), &key, user_agent);
+        let request = wire::upgrade_request(front, lease.session(), &key, user_agent);
         let accept = derive_accept_key(key.as_bytes());
         let exchange = read_upgrade(&mut connection, &request, &accept);
         let early = tokio::time::timeout(DIAL, exchange)

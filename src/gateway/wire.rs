@@ -5,9 +5,9 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::model::{Endpoint, GatewayHost, Port, ResourceId, printable};
+use crate::model::{Endpoint, GatewayHost, HostError, Port, PortRule, ResourceId, printable};
 
 /// What a session is asked for: a port of something behind a bastion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +20,32 @@ pub struct Destination {
     pub port: Port,
 }
 
+/// The two kinds of gateway, and all that differs between them on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A bastion's own. Every session lives on a node, which is named wherever the session is.
+    Own,
+    /// A data pod of a region, shared by Developer bastions: another path, and perhaps no nodes.
+    Pod,
+}
+
+/// Where a gateway is, and which kind it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Front {
+    /// Its host.
+    pub(super) host: GatewayHost,
+    /// Its kind.
+    pub(super) kind: Kind,
+}
+
 /// A session as the gateway granted it. The three values belong together and are never mixed with another's.
 pub(super) struct Session {
     /// Names the session for its deletion.
     pub(super) auth_token: SecretString,
     /// Opens its WebSocket, once.
     pub(super) websocket_token: SecretString,
-    /// The node of the bastion that holds it.
-    pub(super) node_id: String,
+    /// The node of the bastion that holds it; always there on a bastion's own gateway.
+    pub(super) node_id: Option<String>,
 }
 
 impl std::fmt::Debug for Session {
@@ -52,9 +70,20 @@ struct SessionAnswer {
     #[serde(rename = "authToken", default)]
     auth_token: String,
     #[serde(rename = "nodeId", default)]
-    node_id: String,
+    node_id: Option<String>,
     #[serde(rename = "websocketToken", default)]
     websocket_token: String,
+}
+
+/// The question for a data pod.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PodQuestion<'a> {
+    resource_id: &'a str,
+    bastion_resource_id: &'a str,
+    vm_port: u16,
+    az_token: &'a str,
+    connection_type: &'static str,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +93,10 @@ struct ErrorAnswer {
 
 /// The path of the token exchange.
 pub(super) const TOKENS_PATH: &str = "/api/tokens";
+/// The path of a broker's question.
+pub(super) const CONNECTION_PATH: &str = "/api/connection";
+/// The longest answer of a broker that is looked at: a DNS name has 253 characters.
+const MAX_POD: usize = 300;
 /// The largest message that is proven safe to send; above 8192 the gateway closes with 1009.
 pub(super) const MAX_MESSAGE: usize = 4096;
 /// The most local bytes kept for sending again, until the first frame arrives.
@@ -77,18 +110,82 @@ const HEADER: &AsciiSet = CONTROLS;
 /// The form of the token exchange: exactly the fields the gateway knows, the token without `Bearer`.
 pub(super) fn exchange_form(destination: &Destination, access_token: &SecretString) -> SecretString {
     let mut form = form_urlencoded::Serializer::new(String::new());
-    let (resource, address) = match &destination.endpoint {
-        Endpoint::Resource(id) => (id.as_str().to_owned(), None),
-        Endpoint::Address(ip) => (pseudo_id(&destination.bastion, *ip), Some(ip.to_string())),
-    };
-    form.append_pair("resourceId", &resource);
+    form.append_pair("resourceId", &resource_id(destination));
     form.append_pair("protocol", "tcptunnel");
     form.append_pair("workloadHostPort", &destination.port.to_string());
     form.append_pair("aztoken", access_token.expose_secret());
-    if let Some(address) = address {
-        form.append_pair("hostname", &address);
+    if let Endpoint::Address(ip) = &destination.endpoint {
+        form.append_pair("hostname", &ip.to_string());
     }
     form.finish().into()
+}
+
+/// The question for the data pod that leads to a destination, in JSON.
+pub(super) fn pod_question(destination: &Destination, access_token: &SecretString) -> SecretString {
+    let question = PodQuestion {
+        resource_id: &resource_id(destination),
+        bastion_resource_id: destination.bastion.as_str(),
+        vm_port: destination.port.get(),
+        az_token: access_token.expose_secret(),
+        connection_type: "nativeclient",
+    };
+    // Texts and a number: there is nothing in it that JSON could not say.
+    serde_json::to_string(&question).unwrap_or_default().into()
+}
+
+/// Why a broker's answer of status 200 names no data pod.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PodError {
+    /// Nothing but blanks.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than any name.
+    #[error("it is longer than any host name ({0} bytes)")]
+    TooLong(usize),
+    /// Not a host that a token may be sent to.
+    #[error(transparent)]
+    Host(HostError),
+}
+
+/// Reads a broker's answer: a bare DNS name as text, perhaps with blanks around it. A token goes there, so the rules are
+/// those for what ARM answers.
+///
+/// # Errors
+/// Says what makes it unfit to receive a token.
+pub(super) fn read_pod(body: &[u8], ports: PortRule) -> Result<GatewayHost, PodError> {
+    let body = body.trim_ascii();
+    if body.is_empty() {
+        return Err(PodError::Empty);
+    }
+    if body.len() > MAX_POD {
+        return Err(PodError::TooLong(body.len()));
+    }
+    let text = std::str::from_utf8(body).map_err(|_no_text| PodError::Host(HostError::NotADnsName))?;
+    GatewayHost::parse(text, ports).map_err(PodError::Host)
+}
+
+/// The first words of a broker's answer, made safe to print, and without any part of the token that it was asked with.
+pub(super) fn first_words(body: &[u8], access_token: &SecretString) -> String {
+    let text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body));
+    let mut words = String::new();
+    for word in text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
+        let bare =
+            word.trim_end_matches(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
+        if bare.len() >= 12 && access_token.expose_secret().contains(bare) {
+            words.push('\u{2026}');
+            words.push_str(word.get(bare.len()..).unwrap_or_default());
+        } else {
+            words.push_str(word);
+        }
+    }
+    printable(&words, 80)
+}
+
+fn resource_id(destination: &Destination) -> String {
+    match &destination.endpoint {
+        Endpoint::Resource(id) => id.as_str().to_owned(),
+        Endpoint::Address(ip) => pseudo_id(&destination.bastion, *ip),
+    }
 }
 
 /// An IP-based connection is asked for as if the address were a resource of the bastion's own group.
@@ -112,7 +209,7 @@ pub(super) struct Unusable {
 ///
 /// # Errors
 /// When a value that a session needs is not there.
-pub(super) fn read_session(body: &[u8]) -> Result<Session, Unusable> {
+pub(super) fn read_session(body: &[u8], kind: Kind) -> Result<Session, Unusable> {
     let unusable = |error| Unusable { error, granted: None };
     let answer: SessionAnswer =
         serde_json::from_slice(body).map_err(|_hidden| unusable(AnswerError::NotJson))?;
@@ -121,15 +218,17 @@ pub(super) fn read_session(body: &[u8]) -> Result<Session, Unusable> {
     if !text(&answer.auth_token) {
         return Err(unusable(AnswerError::Missing("authToken")));
     }
+    let node_id = answer.node_id.filter(|node| !node.is_empty());
     // It becomes a header: nothing but visible ASCII may stand in it.
-    if !text(&answer.node_id) || !answer.node_id.bytes().all(|b| b.is_ascii_graphic()) {
+    let fits = |node: &String| text(node) && node.bytes().all(|b| b.is_ascii_graphic());
+    if !node_id.as_ref().map_or(kind == Kind::Pod, fits) {
         return Err(unusable(AnswerError::Missing("nodeId")));
     }
     let complete = text(&answer.websocket_token);
     let session = Session {
         auth_token: answer.auth_token.into(),
         websocket_token: answer.websocket_token.into(),
-        node_id: answer.node_id,
+        node_id,
     };
     if complete {
         Ok(session)
@@ -152,10 +251,17 @@ pub(super) fn read_message(body: &[u8]) -> Option<String> {
 }
 
 /// The path and query that open a session's WebSocket; each value is escaped exactly once.
-pub(super) fn websocket_path(session: &Session) -> SecretString {
+pub(super) fn websocket_path(session: &Session, kind: Kind) -> SecretString {
     let token = utf8_percent_encode(session.websocket_token.expose_secret(), ESCAPED);
-    let node = utf8_percent_encode(&session.node_id, ESCAPED);
-    format!("/webtunnelv2/{token}?X-Node-Id={node}").into()
+    match (kind, &session.node_id) {
+        (Kind::Own, Some(node)) => {
+            format!("/webtunnelv2/{token}?X-Node-Id={}", utf8_percent_encode(node, ESCAPED))
+        }
+        // A session without a node was not taken from such a gateway.
+        (Kind::Own, None) => format!("/webtunnelv2/{token}"),
+        (Kind::Pod, _) => format!("/omni/webtunnel/{token}"),
+    }
+    .into()
 }
 
 /// The path that deletes a session.
@@ -164,13 +270,9 @@ pub(super) fn session_path(session: &Session) -> SecretString {
 }
 
 /// The request that upgrades a connection: no extensions, no subprotocol, no cookies, no authorization.
-pub(super) fn upgrade_request(
-    host: &GatewayHost,
-    session: &Session,
-    key: &str,
-    user_agent: &str,
-) -> SecretString {
-    let path = websocket_path(session);
+pub(super) fn upgrade_request(front: &Front, session: &Session, key: &str, user_agent: &str) -> SecretString {
+    let Front { host, kind } = front;
+    let path = websocket_path(session, *kind);
     let user_agent = utf8_percent_encode(user_agent, HEADER);
     format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -77,7 +77,7 @@ impl Default for BastionTraits {
 impl BastionTraits {
     /// A bastion of this SKU that allows what a bastion can allow; ARM says nothing of switches that Developer lacks.
     pub fn of(sku: Sku) -> Self {
-        let switch = (sku != Sku::Developer).then_some(true);
+        let switch = (!sku.is_shared()).then_some(true);
         Self {
             sku,
             enable_tunneling: switch,
@@ -94,12 +94,21 @@ impl BastionTraits {
 pub enum Sku {
     /// Shared by a region: a broker names the host to talk to, and there are machines on ports 22 and 3389 only.
     Developer,
+    /// What Developer was called before.
+    QuickConnect,
     /// No native client.
     Basic,
     /// Native client when `enableTunneling` is on.
     Standard,
     /// As Standard.
     Premium,
+}
+
+impl Sku {
+    /// Whether its bastions have no gateway of their own, but share those of a region.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::Developer | Self::QuickConnect)
+    }
 }
 
 /// A simulated target and what listens on it.
@@ -181,6 +190,8 @@ pub enum FaultAction {
     Redirect(u16, String),
     /// A 200 that lacks what it is for: a host, a session's tokens. Broker, Token.
     Malformed,
+    /// A 200 with this plain text in the place of a host. Broker.
+    Answer(String),
     /// The answer comes this much later. Everywhere but in Stream.
     Delay(Duration),
     /// No answer, ever; in Stream: no byte and no pong from there on.
@@ -223,6 +234,7 @@ impl FaultAction {
             | Self::Redirect(..)
             | Self::Delay(_) => phase != FaultPhase::Stream,
             Self::Malformed => matches!(phase, FaultPhase::Broker | FaultPhase::Token),
+            Self::Answer(_) => phase == FaultPhase::Broker,
             Self::Silence | Self::Drop | Self::Reset => true,
             Self::HttpAfter101 | Self::Bare101 | Self::WrongAccept => phase == FaultPhase::Upgrade,
             Self::CloseNotify

@@ -41,6 +41,11 @@ impl GatewayHost {
     /// # Errors
     /// Says what about the answer makes it unfit to receive a token.
     pub fn parse(text: &str, ports: PortRule) -> Result<Self, HostError> {
+        let host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b':');
+        // What is no name at all is not called one with a port.
+        if !text.bytes().all(host) || text.bytes().filter(|b| *b == b':').count() > 1 {
+            return Err(HostError::NotADnsName);
+        }
         let (name, port) = match text.rsplit_once(':') {
             None => (text, 443),
             Some(_) if ports == PortRule::Forbidden => return Err(HostError::Port),

@@ -1,5 +1,7 @@
 //! The way through one bastion, shared by all tunnels that use it: read from ARM once, opened many times.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +45,8 @@ struct Books {
     gateways: Vec<Arc<Gateway>>,
     limits: Limits,
     sku: Option<String>,
+    /// Ports of addresses that were warned of.
+    warned: BTreeSet<(Ipv4Addr, Port)>,
 }
 
 #[derive(Debug)]
@@ -154,7 +158,8 @@ impl Carrier for Link {
 
 impl Link {
     fn new(bastion: &Bastion, surroundings: Surroundings) -> Self {
-        let books = Books { gateways: Vec::new(), limits: bastion.limits, sku: None };
+        let (limits, warned) = (bastion.limits, BTreeSet::new());
+        let books = Books { gateways: Vec::new(), limits, sku: None, warned };
         Self {
             bastion: bastion.id.clone(),
             surroundings,
@@ -186,12 +191,29 @@ impl Link {
         port: Port,
     ) -> Result<(Arc<Resolved>, Destination), RouteError> {
         let mut resolved = self.read(None).await?;
-        if resolved.host.admits(endpoint).is_err() {
+        if resolved.host.admits(endpoint, port).is_err() {
             resolved = self.read(Some(self.stale())).await?;
         }
-        resolved.host.admits(endpoint).map_err(RouteError::Refused)?;
+        resolved.host.admits(endpoint, port).map_err(RouteError::Refused)?;
+        self.warn_of(endpoint, port);
         let destination = Destination { bastion: self.bastion.clone(), endpoint: endpoint.clone(), port };
         Ok((resolved, destination))
+    }
+
+    /// Says once that Azure promises an address's usual ports only. Gateways were seen to let others through, so it is
+    /// tried all the same.
+    fn warn_of(&self, endpoint: &Endpoint, port: Port) {
+        if let Endpoint::Address(ip) = endpoint
+            && !matches!(port.get(), 22 | 3389)
+            && self.books().warned.insert((*ip, port))
+        {
+            let bastion = self.bastion.name();
+            tracing::warn!(
+                bastion,
+                code = "ip-connect-port",
+                "Azure supports IP-based connections on ports 22 and 3389 only; trying {ip}:{port} all the same"
+            );
+        }
     }
 
     /// A gateway that cannot be reached, or is not the bastion's any more, may have moved: a bastion that was made anew has
@@ -207,13 +229,13 @@ impl Link {
             Err(error) => error,
         };
         let stale = match &error {
-            GatewayError::Exchange { .. } | GatewayError::Dial { .. } => REREAD,
+            GatewayError::Exchange { .. } | GatewayError::Dial { .. } | GatewayError::Broker(_) => REREAD,
             GatewayError::Refused { status: 421, .. } => Duration::ZERO,
             GatewayError::Refused { .. } | GatewayError::Answer { .. } => self.stale(),
             GatewayError::Token(_) | GatewayError::Upgrade { .. } => return Err(RouteError::Gateway(error)),
         };
         match self.read(Some(stale)).await {
-            Ok(now) if now.host.gateway != asked.host.gateway && *moves > 0 => {
+            Ok(now) if !same(&now.host, &asked.host) && *moves > 0 => {
                 *moves -= 1;
                 Ok(None)
             }
@@ -237,7 +259,7 @@ impl Link {
         }
         let host = self.ask().await?;
         let gateway = match slot.take() {
-            Some(old) if old.host.gateway == host.gateway => Arc::clone(&old.gateway),
+            Some(old) if same(&old.host, &host) => Arc::clone(&old.gateway),
             _ => self.gateway(&host)?,
         };
         let resolved = Arc::new(Resolved { host, gateway, read: Instant::now() });
@@ -262,9 +284,13 @@ impl Link {
     fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {
         let network = self.surroundings.network.clone();
         let mut books = self.books();
-        let gateway =
-            Gateway::new(host.gateway.clone(), network, books.limits).map_err(RouteError::Client)?;
-        let gateway = Arc::new(gateway);
+        let (name, limits) = (host.gateway.clone(), books.limits);
+        let gateway = if host.is_shared() {
+            Gateway::shared(name, host.ports, network, limits)
+        } else {
+            Gateway::new(name, network, limits)
+        };
+        let gateway = Arc::new(gateway.map_err(RouteError::Client)?);
         books.gateways.push(Arc::clone(&gateway));
         Ok(gateway)
     }
@@ -272,6 +298,11 @@ impl Link {
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a bastion is still reached the same way.
+fn same(one: &BastionHost, other: &BastionHost) -> bool {
+    one.gateway == other.gateway && one.is_shared() == other.is_shared()
 }
 
 impl RouteError {
@@ -289,8 +320,8 @@ impl RouteError {
     fn scope(&self) -> Scope {
         let whole = match self {
             Self::Token(_) | Self::Arm(_) | Self::Client(_) => true,
-            // The other refusals are about a switch for all; this one only about targets by address.
-            Self::Refused(refusal) => !matches!(refusal, Refusal::IpConnect { .. }),
+            // The other refusals are about a switch for all; these only about such targets.
+            Self::Refused(refusal) => !matches!(refusal, Refusal::IpConnect { .. } | Refusal::Shared { .. }),
             Self::Gateway(error) => error.concerns_bastion(),
         };
         if whole { Scope::Bastion } else { Scope::Target }

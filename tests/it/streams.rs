@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// Sends the pattern and reads it back at the same time. (A WebSocket has no half-close, so the server would not see an
 /// end of ours while we wait for its own.)
-async fn echo(mut stream: TcpStream, len: u64) {
+pub(crate) async fn echo(mut stream: TcpStream, len: u64) {
     let (mut from, mut to) = stream.split();
     let send = async {
         let mut at = 0;

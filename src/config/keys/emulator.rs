@@ -8,7 +8,7 @@ const SERVICE: Kind = Kind::Pattern("^(builtin:(http|echo)|.+:[0-9]+)$");
 const SERVICES: Kind = Kind::Either(&[SERVICE, Kind::Named("^(default|[0-9]+)$", &SERVICE)]);
 const SIZE: &str = "^\\s*[0-9]+\\s*([KMG]i)?B\\s*$";
 /// Whatever the case; not every reader of schemas has a flag for that.
-const SKU: &str = "^([Dd][Ee][Vv][Ee][Ll][Oo][Pp][Ee][Rr]|[Bb][Aa][Ss][Ii][Cc]|[Ss][Tt][Aa][Nn][Dd][Aa][Rr][Dd]|[Pp][Rr][Ee][Mm][Ii][Uu][Mm])$";
+const SKU: &str = "^([Dd][Ee][Vv][Ee][Ll][Oo][Pp][Ee][Rr]|[Qq][Uu][Ii][Cc][Kk][Cc][Oo][Nn][Nn][Ee][Cc][Tt]|[Bb][Aa][Ss][Ii][Cc]|[Ss][Tt][Aa][Nn][Dd][Aa][Rr][Dd]|[Pp][Rr][Ee][Mm][Ii][Uu][Mm])$";
 const SWITCH: Kind = Kind::Either(&[Kind::Flag, Kind::Words(&["absent"])]);
 
 pub(in crate::config) const EMULATOR: Keys = Keys {
@@ -40,7 +40,11 @@ pub(in crate::config) const EMULATOR: Keys = Keys {
 pub(in crate::config) const EMULATOR_BASTION: Keys = Keys {
     place: "[emulator.bastions.NAME]",
     known: &[
-        key("sku", Kind::Pattern(SKU), "Developer, Basic, Standard or Premium. Default: \"Standard\"."),
+        key(
+            "sku",
+            Kind::Pattern(SKU),
+            "Developer, QuickConnect, Basic, Standard or Premium. Default: \"Standard\".",
+        ),
         key("enable_tunneling", SWITCH, "Whether native clients are allowed. Default: true."),
         key("enable_ip_connect", SWITCH, "Whether targets by address are allowed. Default: true."),
         key(

@@ -131,6 +131,7 @@ fn traits(raw: &Traits, found: &mut Found) -> BastionTraits {
 fn sku(text: &Text, found: &mut Found) -> Option<Sku> {
     match text.value.to_ascii_lowercase().as_str() {
         "developer" => Some(Sku::Developer),
+        "quickconnect" => Some(Sku::QuickConnect),
         "basic" => Some(Sku::Basic),
         "standard" => Some(Sku::Standard),
         "premium" => Some(Sku::Premium),
@@ -142,7 +143,11 @@ fn sku(text: &Text, found: &mut Found) -> Option<Sku> {
                 message,
                 "not a SKU that the emulator knows",
             );
-            found.push(wrong.help("`\"Developer\"`, `\"Basic\"`, `\"Standard\"` or `\"Premium\"`"));
+            found.push(
+                wrong.help(
+                    "`\"Developer\"`, `\"QuickConnect\"`, `\"Basic\"`, `\"Standard\"` or `\"Premium\"`",
+                ),
+            );
             None
         }
     }

@@ -23,7 +23,7 @@ const PHASES: &[(&str, FaultPhase)] = &[
 ];
 
 /// What may stand in `do`, as it is shown to a person.
-const ACTIONS: &str = "401, plain:401, empty:503, redirect:307:URL, malformed, delay:5s, silence, drop, close-notify, reset, close:1011, http-after-101, bare-101, wrong-accept, reserved-bit, masked, unknown-opcode, text, no-pong, pings:2s";
+const ACTIONS: &str = "401, plain:401, empty:503, redirect:307:URL, malformed, answer:TEXT, delay:5s, silence, drop, close-notify, reset, close:1011, http-after-101, bare-101, wrong-accept, reserved-bit, masked, unknown-opcode, text, no-pong, pings:2s";
 
 /// Lowers the faults, in file order; those with a mistake are left out.
 pub(super) fn lower(file: &File, targets: &BTreeMap<Name, Target>, found: &mut Found) -> Vec<Fault> {
@@ -109,6 +109,8 @@ fn action(text: &Text, found: &mut Found) -> Option<FaultAction> {
         ("redirect", Some(rest)) => {
             redirect(rest).ok_or((rest, "expected a status from 300 to 399 and a URL"))
         }
+        // Unchecked on purpose: a wrong one is what it is for.
+        ("answer", Some(text)) => Ok(FaultAction::Answer(text.to_owned())),
         ("close", Some(code)) => {
             close(code).ok_or((code, "close codes are 1000 to 4999, or 0 for none at all"))
         }

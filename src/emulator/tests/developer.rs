@@ -180,6 +180,45 @@ async fn the_pod_has_machines_on_two_ports_only() {
 }
 
 #[tokio::test]
+async fn a_developer_bastion_serves_one_machine_at_a_time() {
+    let mut two = developer(BastionTraits::of(Sku::Developer));
+    let mut machine = two.machines[0].clone();
+    let other = vm_id().to_string().replace("vm-web", "vm-two");
+    machine.endpoint = Endpoint::Resource(crate::model::ResourceId::parse(&other).unwrap());
+    two.machines.push(machine);
+    let site = Site::with(two).await;
+    let first = site.session(22).await;
+    site.session(3389).await;
+    let form = site.form(22, &[("resourceId", &other)]);
+    assert_eq!(site.exchange(&form, &[]).await.status, 503, "two machines at once");
+    assert_eq!(site.delete(&first).await.status, 204);
+    assert_eq!(site.exchange(&form, &[]).await.status, 503, "one of the first machine's is left");
+    site.innocent();
+}
+
+#[tokio::test]
+async fn a_pod_that_moved_takes_back_what_it_gave_and_gives_no_more() {
+    let site = site().await;
+    let session = site.session(22).await;
+    site.emulator.move_pods();
+    let answer = ask(&site, &JSON, &question(&site, &[])).await;
+    assert_ne!(answer.text().trim_end(), site.gateway);
+    assert_eq!(site.exchange(&site.form(22, &[]), &[]).await.status, 404, "the old one");
+    assert_eq!(site.delete(&session).await.status, 204);
+    site.emulator.move_pods();
+    assert_eq!(site.exchange(&site.form(22, &[]), &[]).await.status, 421, "nobody there any more");
+    site.innocent();
+}
+
+#[tokio::test]
+async fn quick_connect_is_developer_by_its_old_name() {
+    let site = Site::with(developer(BastionTraits::of(Sku::QuickConnect))).await;
+    assert_eq!(site.read_bastion().await.json()["sku"]["name"], "QuickConnect");
+    let answer = ask(&site, &JSON, &question(&site, &[])).await;
+    assert_eq!((answer.status, answer.text()), (200, format!("{}\n", site.gateway).as_str()));
+}
+
+#[tokio::test]
 async fn the_rules_of_tokens_hold_on_the_pod() {
     let site = site().await;
     let whole = site.form(22, &[]);
@@ -224,6 +263,7 @@ async fn the_broker_can_fail() {
         (FaultAction::Status(503), 503, "Service Unavailable"),
         (FaultAction::EmptyStatus(500), 500, ""),
         (FaultAction::Malformed, 200, ""),
+        (FaultAction::Answer("evil/@x".to_owned()), 200, "evil/@x"),
     ];
     for (action, status, text) in faults {
         let mut only = fault(FaultPhase::Broker, action);

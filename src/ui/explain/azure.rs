@@ -39,7 +39,7 @@ pub(super) const ALL: &[Explanation] = &[
         code: "wrong-sku",
         tried: LOOKING,
         happened: "The bastion's SKU has no native client support.",
-        cause: "Only the SKUs Standard and Premium let native clients through.",
+        cause: "Only the SKUs Standard and Premium let native clients through, and, within its limits, Developer.",
         remedy: "`az network bastion update --name NAME --resource-group GROUP --sku Standard --enable-tunneling true`. \
                  It takes some minutes, costs more, and cannot be taken back.",
         who: who::OWNER,
@@ -61,6 +61,15 @@ pub(super) const ALL: &[Explanation] = &[
         remedy: "`az network bastion update --name NAME --resource-group GROUP --enable-ip-connect true`, or name the \
                  target by its resource.",
         who: who::OWNER,
+    },
+    Explanation {
+        code: "ip-connect-port",
+        tried: "Looking whether the bastion reaches that port of an address.",
+        happened: "Nothing yet: it is tried, but Azure supports IP-based connections on ports 22 and 3389 only.",
+        cause: "Other ports were seen to work, and may cease to.",
+        remedy: "Name the target by its resource, where it has one: then every port that its network security group \
+                 permits is supported.",
+        who: who::FILE,
     },
     Explanation {
         code: "arm-unreachable",

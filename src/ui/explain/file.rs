@@ -40,9 +40,9 @@ pub(super) const ALL: &[Explanation] = &[
     ),
     Explanation {
         code: "not-supported-yet",
-        tried: "Doing what a file, a command line or a bastion asks for.",
+        tried: "Doing what a file or a command line asks for.",
         happened: "It is planned, and this version cannot do it.",
-        cause: "The key, value, option or kind of bastion belongs to the format, but is not built yet.",
+        cause: "The key, value or option belongs to the format, but is not built yet.",
         remedy: "Leave it out, or use a newer version.",
         who: who::YOU,
     },

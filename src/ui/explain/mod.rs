@@ -7,6 +7,7 @@ use super::table::{Line, Row, pairs, render};
 use comfy_table::Cell;
 
 mod azure;
+mod broker;
 mod file;
 mod gateway;
 mod local;
@@ -41,9 +42,9 @@ mod who {
     pub(super) const US: &str = "us: please report it, with what `-vv` says";
 }
 
-/// All of them, in the order of the way: files, this machine, Azure, the gateway.
+/// All of them, in the order of the way: files, this machine, Azure, the broker, the gateway.
 pub fn explanations() -> impl Iterator<Item = &'static Explanation> {
-    [file::ALL, local::ALL, azure::ALL, gateway::ALL].into_iter().flatten()
+    [file::ALL, local::ALL, azure::ALL, broker::ALL, gateway::ALL].into_iter().flatten()
 }
 
 /// What a code stands for, if it is one.

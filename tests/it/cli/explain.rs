@@ -31,6 +31,7 @@ async fn a_code_for_programs() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 async fn all_codes() {
     insta::assert_snapshot!(said(&["explain"]).await, @r"
     exit 0
@@ -85,9 +86,17 @@ async fn all_codes() {
     wrong-sku                 The bastion's SKU has no native client support.
     tunneling-disabled        Native client support is switched off.
     ip-connect-disabled       IP-based connection is switched off.
+    ip-connect-port           Nothing yet: it is tried, but Azure supports IP-based connections on ports 22 and 3389 only.
     arm-unreachable           Azure Resource Manager did not answer.
     arm-error                 Azure Resource Manager answered with an error.
     arm-answer                The answer did not describe a bastion that we could use.
+    developer-limits          The bastion is of the SKU Developer, which does not reach that target or port.
+    developer-one-machine     Nothing yet: it is tried, but Azure serves one machine at a time.
+    broker-unreachable        The broker could not be reached, or did not answer in time.
+    broker-denied             The broker refused (HTTP 403).
+    broker-error              The broker failed or is busy (HTTP 408, 429 or 5xx).
+    broker-redirect           The answer was a redirect, which was not followed: the question carries an access token.
+    broker-answer             The answer did not name a host that a token may be sent to.
     gateway-unreachable       The gateway could not be reached, or did not answer in time.
     gateway-busy              The gateway had no room for another session (HTTP 429 or 503).
     gateway-error             The gateway failed (HTTP 408 or 5xx).

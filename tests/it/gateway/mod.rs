@@ -4,6 +4,7 @@
 
 mod cleanup;
 mod control;
+mod developer;
 mod ends;
 mod exchange;
 mod frames;

@@ -1,11 +1,11 @@
 //! A gateway of the test's own, for what the emulator does not write down: pongs, masks, and when they come.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bastion::carrier::OpenOptions;
+use bastion::carrier::{OpenOptions, Remains};
 use bastion::gateway::Gateway;
 use bastion::model::{GatewayHost, Limits, PortRule};
 use bastion::net::{Network, Trust};
@@ -32,7 +32,20 @@ struct Played {
     gateway: Gateway,
     sockets: mpsc::Receiver<TlsStream<TcpStream>>,
     deletions: Arc<AtomicUsize>,
+    heads: Heads,
     tasks: JoinSet<()>,
+}
+
+/// The heads of all requests, as they came.
+type Heads = Arc<Mutex<Vec<String>>>;
+
+/// What is played.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A bastion's own gateway.
+    Own,
+    /// A broker, which names itself as the pod, and that pod.
+    Shared,
 }
 
 /// The gateway's end of a WebSocket.
@@ -70,7 +83,7 @@ impl Frames {
 }
 
 /// A gateway that grants this to whoever asks.
-async fn played(grant: &'static str) -> Played {
+async fn played(grant: &'static str, role: Role) -> Played {
     let signed = rcgen::generate_simple_self_signed(["gateway.localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -85,15 +98,17 @@ async fn played(grant: &'static str) -> Played {
     let host = format!("gateway.localhost:{}", listener.local_addr().unwrap().port());
     let (sender, sockets) = mpsc::channel(1);
     let deletions = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&deletions);
+    let heads = Heads::default();
+    let (count, write, name) = (Arc::clone(&deletions), Arc::clone(&heads), host.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((tcp, _)) = listener.accept().await {
             let (acceptor, sockets, count) = (acceptor.clone(), sender.clone(), Arc::clone(&count));
+            let (heads, pod) = (Arc::clone(&write), name.clone());
             connections.spawn(async move {
                 let tls = acceptor.accept(tcp).await.unwrap();
-                if let Some(socket) = serve(tls, grant, &count).await {
+                if let Some(socket) = serve(tls, (grant, &pod), &count, &heads).await {
                     sockets.send(socket).await.unwrap();
                 }
             });
@@ -102,13 +117,17 @@ async fn played(grant: &'static str) -> Played {
     let trust = Trust::Only(signed.cert.pem(), vec![]);
     let network = Network::new(&trust, None, "bastion-test").unwrap();
     let host = GatewayHost::parse(&host, PortRule::Allowed).unwrap();
-    let gateway = Gateway::new(host, network, Limits { sessions: 0, setups: 1 }).unwrap();
-    Played { gateway, sockets, deletions, tasks }
+    let limits = Limits { sessions: 0, setups: 1 };
+    let gateway = match role {
+        Role::Own => Gateway::new(host, network, limits),
+        Role::Shared => Gateway::shared(host, PortRule::Allowed, network, limits),
+    };
+    Played { gateway: gateway.unwrap(), sockets, deletions, heads, tasks }
 }
 
 /// Opens a stream of the client's to a gateway that this test plays.
 pub(super) async fn opened(keepalive: Duration) -> (Stream, Frames, JoinSet<()>) {
-    let mut played = played(GRANT).await;
+    let mut played = played(GRANT, Role::Own).await;
     let (tokens, options) = (Tokens::of(&["a.b.c"]), OpenOptions { keepalive, ..options() });
     let stream = played.gateway.open(&destination(22), &tokens, &options).await.unwrap();
     (stream, Frames(played.sockets.recv().await.unwrap()), played.tasks)
@@ -117,8 +136,9 @@ pub(super) async fn opened(keepalive: Duration) -> (Stream, Frames, JoinSet<()>)
 /// Answers requests until one becomes a WebSocket.
 async fn serve(
     mut tls: TlsStream<TcpStream>,
-    grant: &str,
+    (grant, pod): (&str, &str),
     deletions: &AtomicUsize,
+    heads: &Heads,
 ) -> Option<TlsStream<TcpStream>> {
     loop {
         let mut head = Vec::new();
@@ -132,8 +152,10 @@ async fn serve(
         };
         let mut body = vec![0; header("content-length").map_or(0, |n| n.parse().unwrap())];
         tls.read_exact(&mut body).await.ok()?;
+        heads.lock().unwrap().push(head.clone());
         let answer = if head.starts_with("POST") {
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{grant}", grant.len())
+            let text = if head.starts_with("POST /api/connection ") { pod } else { grant };
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
         } else if head.starts_with("DELETE") {
             deletions.fetch_add(1, Ordering::Relaxed);
             "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
@@ -225,7 +247,7 @@ async fn a_grant_that_names_its_session_is_deleted_though_nothing_can_be_done_wi
         r#"{"authToken":"AA","websocketToken":"","nodeId":"10.0.0.1"}"#,
         r#"{"authToken":"AA","nodeId":"10.0.0.1"}"#,
     ] {
-        let played = played(grant).await;
+        let played = played(grant, Role::Own).await;
         let opened = played.gateway.open(&destination(22), &Tokens::of(&["a.b.c"]), &options()).await;
         let error = opened.err().unwrap();
         assert_eq!(error.code(), "gateway-answer", "{grant}");
@@ -236,5 +258,33 @@ async fn a_grant_that_names_its_session_is_deleted_though_nothing_can_be_done_wi
         };
         assert!(timeout(PATIENCE / 2, asked).await.is_ok(), "a session is left behind: {grant}");
         assert_eq!(played.deletions.load(Ordering::Relaxed), 1, "{grant}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_names_no_node_is_told_none() {
+    for (grant, node) in [
+        (r#"{"authToken":"AA","websocketToken":"BB"}"#, false),
+        (r#"{"authToken":"AA","websocketToken":"BB","nodeId":null}"#, false),
+        (r#"{"authToken":"AA","websocketToken":"BB","nodeId":"10.0.0.1"}"#, true),
+    ] {
+        let mut played = played(grant, Role::Shared).await;
+        let stream = played.gateway.open(&destination(22), &Tokens::of(&["a.b.c"]), &options()).await;
+        drop((stream.unwrap(), played.sockets.recv().await.unwrap()));
+        let left = played.gateway.settle(Instant::now() + PATIENCE).await;
+        assert_eq!((left, played.gateway.sessions()), (Remains::default(), (1, 1)), "{grant}");
+        let heads = played.heads.lock().unwrap().clone();
+        let lines: Vec<&str> = heads.iter().map(|head| head.lines().next().unwrap()).collect();
+        assert_eq!(
+            lines,
+            [
+                "POST /api/connection HTTP/1.1",
+                "POST /api/tokens HTTP/1.1",
+                "GET /omni/webtunnel/BB HTTP/1.1",
+                "DELETE /api/tokens/AA HTTP/1.1",
+            ]
+        );
+        let names_it = |head: &String| head.to_ascii_lowercase().contains("x-node-id");
+        assert_eq!(heads.iter().map(names_it).collect::<Vec<_>>(), [false, false, false, node], "{grant}");
     }
 }
