@@ -115,6 +115,11 @@ pub(super) struct Parsed {
     pub(super) whole: bool,
 }
 
+/// Whether nothing stands from there to the end of the line.
+fn at_end_of_line(text: &str, at: usize) -> bool {
+    text.get(at..).is_none_or(|rest| rest.is_empty() || rest.starts_with(['\n', '\r']))
+}
+
 fn syntax(text: &str, base: usize, error: &toml::de::Error) -> Diagnostic {
     let span = error.span().unwrap_or(text.len()..text.len());
     let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -136,6 +141,17 @@ fn syntax(text: &str, base: usize, error: &toml::de::Error) -> Diagnostic {
         let key = written.map(quote).unwrap_or_default();
         let message = format!("the key {key} is already in this table");
         return Diagnostic::new(codes::SYNTAX, span, message, "second use").help("keep one of the two");
+    }
+    if message.starts_with("invalid basic string") && at_end_of_line(text, local.start) {
+        let open = text.get(..local.start).and_then(|before| before.rfind('"')).unwrap_or(local.start);
+        let message = "a string is not closed";
+        return Diagnostic::new(
+            codes::SYNTAX,
+            base + open..base + local.start.max(open + 1),
+            message,
+            "it begins here",
+        )
+        .help("write `\"` where it ends");
     }
     if message.starts_with("invalid basic string") {
         let message = "this may not stand in a string as it is";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::steps::Moves;
 use super::{Actual, Live, Spec};
-use crate::model::{Behaviour, Name, OnOutage, Probe};
+use crate::model::{Behaviour, Endpoint, Name, OnOutage, Probe};
 
 /// What becomes of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,14 @@ fn differences(old: &Spec, new: &Spec) -> Vec<String> {
     if place(old) != place(new) {
         words.push(format!("leads to {} instead of {}", place(new), place(old)));
     } else if old.path.endpoint != new.path.endpoint {
-        words.push(format!("{} is {} instead of {}", new.target, new.path.endpoint, old.path.endpoint));
+        let (now, before) = (&new.path.endpoint, &old.path.endpoint);
+        words.push(match (now, before) {
+            // Two machines of one name, in different groups or subscriptions.
+            (Endpoint::Resource(now), Endpoint::Resource(before)) if now.name() == before.name() => {
+                format!("{} is {} instead of {}", new.target, now.as_str(), before.as_str())
+            }
+            _ => format!("{} is {now} instead of {before}", new.target),
+        });
     }
     if old.route != new.route {
         words.push(format!("goes through {} instead of {}", new.route, old.route));

@@ -5,7 +5,7 @@
 //! can watch them. What the files say is for `config`; nothing is written here, and the environment is not asked.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::model::Name;
 use crate::sys::files;
@@ -63,7 +63,8 @@ impl Workspace {
             Some(file) => file.clone(),
             None => walk(&start, place.home.as_deref())?,
         };
-        let file = std::path::absolute(start.join(&shown)).map_err(FindError::CurrentDirectory)?;
+        let file =
+            without_dots(&std::path::absolute(start.join(&shown)).map_err(FindError::CurrentDirectory)?);
         Ok(Self {
             directory: file.parent().map(Path::to_owned).unwrap_or_default(),
             file,
@@ -132,6 +133,24 @@ impl Workspace {
     fn stem(&self) -> String {
         self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
+}
+
+/// The same place without `..`, so that a file has one name whichever directory it is named from. Links stay as they are,
+/// but those that are left by a `..`: there, the directory above is not the one that is written.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part != Component::ParentDir {
+            plain.push(part);
+            continue;
+        }
+        if plain.is_symlink() {
+            plain = plain.canonicalize().unwrap_or(plain);
+        }
+        // Above the root is the root.
+        let _at_root = plain.pop();
+    }
+    plain
 }
 
 /// Whether a layer of this name is an environment's: the personal layer is not, nor is that of another workspace

@@ -103,3 +103,24 @@ fn the_log_stays_below_the_workspace() {
     let desired = files.load(&Variables::default()).desired.unwrap();
     assert_eq!(desired.emulation.log.unwrap(), directory.join("logs/x.jsonl"));
 }
+
+#[test]
+fn a_file_has_one_name_whichever_directory_it_is_named_from() {
+    let (_root, directory) = place(&[("bastion.toml", "")]);
+    let sub = directory.join("sub");
+    std::fs::create_dir(&sub).unwrap();
+    let file = directory.join("bastion.toml");
+    for way in [sub.join("../bastion.toml"), sub.join("../../orders/sub/.././bastion.toml")] {
+        let found = named(&way, None).unwrap();
+        assert_eq!((found.file(), found.directory()), (&*file, &*directory), "{}", way.display());
+    }
+    #[cfg(unix)]
+    {
+        // What is above a link's end is not what is above the link; other links stay as they were found.
+        let elsewhere = directory.join("link");
+        std::os::unix::fs::symlink(std::env::temp_dir(), &elsewhere).unwrap();
+        let above = std::env::temp_dir().canonicalize().unwrap().parent().unwrap().join("bastion.toml");
+        assert_eq!(named(&elsewhere.join("../bastion.toml"), None).unwrap().file(), above);
+        assert_eq!(named(&elsewhere.join("bastion.toml"), None).unwrap().directory(), elsewhere);
+    }
+}
