@@ -35,6 +35,7 @@ mod tunnel;
 mod up;
 mod verdict;
 mod wait;
+mod whoami;
 
 use failure::Failure;
 use settings::Settings;
@@ -127,6 +128,7 @@ enum Command {
     Check(check::Arguments),
     Config(config::Arguments),
     Allow(allow::Arguments),
+    Whoami(whoami::Arguments),
     Explain(explain::Arguments),
     Schema(schema::Arguments),
     Tunnel(tunnel::Arguments),
@@ -160,12 +162,11 @@ const NOT_YET: &[&str] = &[
     "ssh",
     "timeline",
     "trust",
-    "whoami",
 ];
 /// Commands that can be typed.
 const BUILT: &[&str] = &[
-    "up", "status", "ps", "wait", "port", "plan", "reload", "down", "check", "config", "allow", "explain",
-    "schema", "tunnel", "emulator", "help",
+    "up", "status", "ps", "wait", "port", "plan", "reload", "down", "check", "config", "allow", "whoami",
+    "explain", "schema", "tunnel", "emulator", "help",
 ];
 
 /// For whom data is written.
@@ -245,6 +246,7 @@ impl Command {
             | Self::Reload(_)
             | Self::Check(_)
             | Self::Config(_)
+            | Self::Whoami(_)
             | Self::Explain(_) => true,
             Self::Down(_)
             | Self::Allow(_)
@@ -267,6 +269,7 @@ impl Command {
             Self::Check(arguments) => check::run(&arguments, settings, format, printer),
             Self::Config(config::Arguments {}) => config::run(settings, format, printer),
             Self::Allow(arguments) => allow::run(&arguments, settings, printer),
+            Self::Whoami(whoami::Arguments {}) => whoami::run(settings, format, printer).await,
             Self::Explain(arguments) => explain::run(&arguments, format, printer),
             Self::Schema(arguments) => Ok(schema::run(&arguments, printer)),
             Self::Tunnel(arguments) => tunnel::run(arguments, settings, printer).await,

@@ -1,5 +1,6 @@
 //! The way through one bastion, shared by all tunnels that use it: read from ARM once, opened many times.
 
+use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use tokio_rustls::client::TlsStream;
 use super::{Dialer, Surroundings};
 use crate::azure::{ArmError, BastionHost, Refusal};
 use crate::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
-use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream};
+use crate::gateway::{AccessTokens, Destination, Gateway, GatewayError, GatewayStream};
 use crate::model::{
-    Bastion, Blocked, Disposition, Endpoint, Failure, Limits, Port, Reason, ResourceId, Scope, chain,
+    Bastion, Blocked, Disposition, Endpoint, Failure, Identity, Limits, Port, Reason, ResourceId, Scope,
+    chain,
 };
 use crate::net::HttpError;
 
@@ -24,10 +26,21 @@ const REREAD: Duration = Duration::from_secs(50);
 #[derive(Debug)]
 pub(super) struct Link {
     bastion: ResourceId,
+    identity: Identity,
     surroundings: Surroundings,
+    tokens: Tokens,
     /// Held while ARM is asked, so that it is asked once however many wait.
     resolved: Mutex<Option<Arc<Resolved>>>,
     books: std::sync::Mutex<Books>,
+}
+
+/// The tokens of the bastion's identity.
+struct Tokens(Arc<dyn AccessTokens>);
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
 }
 
 /// What is known without waiting for anybody.
@@ -49,6 +62,14 @@ struct Resolved {
 impl Dialer for Surroundings {
     fn carrier(&self, bastion: &Bastion) -> Arc<dyn Carrier> {
         Arc::new(Link::new(bastion, self.clone()))
+    }
+
+    fn sign_in_files(&self) -> Vec<PathBuf> {
+        self.sign_in.files()
+    }
+
+    fn reconsider(&self) {
+        self.sign_in.reconsider();
     }
 }
 
@@ -76,7 +97,7 @@ impl Carrier for Link {
     fn resolve(&self) -> Carrying<'_, Result<(), Failure>> {
         Box::pin(async {
             let resolved = self.read(Some(Duration::ZERO)).await;
-            resolved.map(drop).map_err(|error| error.failure())
+            resolved.map(drop).map_err(|error| self.failure(&error))
         })
     }
 
@@ -89,10 +110,10 @@ impl Carrier for Link {
         Box::pin(async move {
             let shown = async {
                 let (resolved, destination) = self.destination(endpoint, port).await?;
-                let proven = resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await;
+                let proven = resolved.gateway.probe(&destination, &*self.tokens.0, options).await;
                 self.look_again(proven).await
             };
-            shown.await.map_err(|error: RouteError| error.failure())
+            shown.await.map_err(|error: RouteError| self.failure(&error))
         })
     }
 
@@ -103,7 +124,8 @@ impl Carrier for Link {
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>> {
         Box::pin(async move {
-            let stream = self.stream(endpoint, port, options).await.map_err(|error| error.failure())?;
+            let stream = self.stream(endpoint, port, options).await;
+            let stream = stream.map_err(|error| self.failure(&error))?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }
@@ -139,7 +161,15 @@ impl Carrier for Link {
 impl Link {
     fn new(bastion: &Bastion, surroundings: Surroundings) -> Self {
         let books = Books { gateways: Vec::new(), limits: bastion.limits, sku: None };
-        Self { bastion: bastion.id.clone(), surroundings, resolved: Mutex::new(None), books: books.into() }
+        let tokens = Tokens(surroundings.sign_in.tokens(&bastion.identity));
+        Self {
+            bastion: bastion.id.clone(),
+            identity: bastion.identity.clone(),
+            surroundings,
+            tokens,
+            resolved: Mutex::new(None),
+            books: books.into(),
+        }
     }
 
     async fn stream(
@@ -149,7 +179,7 @@ impl Link {
         options: &OpenOptions,
     ) -> Result<GatewayStream<TlsStream<TcpStream>>, RouteError> {
         let (resolved, destination) = self.destination(endpoint, port).await?;
-        let opened = resolved.gateway.open(&destination, &*self.surroundings.tokens, options).await;
+        let opened = resolved.gateway.open(&destination, &*self.tokens.0, options).await;
         self.look_again(opened).await
     }
 
@@ -197,7 +227,7 @@ impl Link {
 
     /// Asks ARM, with one more try under a fresh token when the first is not believed.
     async fn ask(&self) -> Result<BastionHost, RouteError> {
-        let Surroundings { arm, tokens, network: _ } = &self.surroundings;
+        let (arm, tokens) = (&self.surroundings.arm, &self.tokens.0);
         let token = tokens.token(false).await.map_err(RouteError::Token)?;
         match arm.bastion(&self.bastion, &token).await {
             Err(ArmError::Refused { status: 401, .. }) => {
@@ -206,6 +236,19 @@ impl Link {
             }
             answer => answer.map_err(RouteError::Arm),
         }
+    }
+
+    /// What a failure is to those who wait, with what to type where only a person can mend it.
+    fn failure(&self, error: &RouteError) -> Failure {
+        let mut failure = error.failure();
+        let way_out = |challenge| self.surroundings.sign_in.way_out(&self.identity, challenge);
+        let typed = match error {
+            RouteError::Token(_) | RouteError::Gateway(GatewayError::Token(_)) => way_out(None),
+            RouteError::Arm(error) => error.challenge().and_then(|challenge| way_out(Some(challenge))),
+            RouteError::Refused(_) | RouteError::Client(_) | RouteError::Gateway(_) => None,
+        };
+        failure.reason.hint = typed.or(failure.reason.hint);
+        failure
     }
 
     fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {

@@ -42,8 +42,17 @@ const PURE_PLACES: [&str; 7] =
     ["model", "config", "plan", "lifecycle", "backoff", "gateway/wire", "gateway/boundary"];
 const WIRE_PLACES: [&str; 6] =
     ["config/raw", "control", "gateway/wire", "instance/record", "azure", "emulator"];
-const SPAWN_PLACES: [&str; 8] =
-    ["supervisor", "relay", "gateway/ledger", "control/server", "watch", "emulator", "cli/up", "ui/terminal"];
+const SPAWN_PLACES: [&str; 9] = [
+    "supervisor",
+    "relay",
+    "gateway/ledger",
+    "azure/tokens",
+    "control/server",
+    "watch",
+    "emulator",
+    "cli/up",
+    "ui/terminal",
+];
 const LONGEST: usize = 400;
 
 /// Words and paths that no pure room contains. A path's last part may go on (`Tcp` is also `TcpStream`).
