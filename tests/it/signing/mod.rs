@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 mod applications;
 mod az;
+mod trust;
 mod whoami;
 
 const AUDIENCE: &str = "https://management.core.windows.net/";
