@@ -26,6 +26,8 @@ pub enum Flaw {
     NotYet,
     /// Something that may pass by itself.
     Passing,
+    /// A program failed in a way that is not known: it may pass, and it may not.
+    Unclear,
 }
 
 /// Why there is no access token.
@@ -75,7 +77,7 @@ impl SignInError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self.flaw {
-            Flaw::Passing => Disposition::Retry,
+            Flaw::Passing | Flaw::Unclear => Disposition::Retry,
             Flaw::Absent
             | Flaw::SignedOut
             | Flaw::Expired
@@ -145,7 +147,7 @@ fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audienc
         None => "`azd auth login`".to_owned(),
     };
     match (credential, flaw) {
-        (_, Flaw::Passing | Flaw::None | Flaw::NotYet) => None,
+        (_, Flaw::Passing | Flaw::Unclear | Flaw::None | Flaw::NotYet) => None,
         (CredentialKind::AzureCli, Flaw::Absent) => {
             Some("install the Azure CLI, then `az login`; or choose another `credential`".to_owned())
         }
@@ -206,12 +208,27 @@ fn flaw(said: &str) -> Flaw {
     if has(&["does not exist in tenant", "doesn't exist in tenant", "Tenant not found"]) {
         return Flaw::WrongTenant;
     }
+    if has(&NETWORK) {
+        return Flaw::Passing;
+    }
     // az says so of tenants that nobody signed in to, too.
     if has(&["az login", "azd auth login", "not logged in", "MSAL cache"]) {
         return Flaw::SignedOut;
     }
-    Flaw::Passing
+    Flaw::Unclear
 }
+
+/// What az, azd and their libraries say when the network is at fault.
+const NETWORK: [&str; 8] = [
+    "Max retries exceeded",
+    "ConnectionError",
+    "Connection aborted",
+    "Failed to establish a new connection",
+    "Temporary failure in name resolution",
+    "timed out",
+    "dial tcp",
+    "connection reset",
+];
 
 /// Every `AADSTSnnn` in a text.
 fn codes(said: &str) -> impl Iterator<Item = u32> {
@@ -240,7 +257,8 @@ mod tests {
 
     fn told(credential: CredentialKind, said: &str) -> String {
         let error = SignInError::said(credential, said, Some("contoso.com"), AUDIENCE);
-        format!("{error} | {:?} | {}", error.flaw, error.way_out.as_deref().unwrap_or_default())
+        let way_out = error.way_out.as_deref().unwrap_or_default();
+        format!("{error} | {:?} | {way_out}", error.flaw).trim_end().to_owned()
     }
 
     #[test]
@@ -254,6 +272,7 @@ mod tests {
             "ERROR: AADSTS50020: User account 'a' from identity provider 'b' does not exist in tenant 'c'.\naz login",
             "ERROR: AADSTS90002: Tenant 'nowhere' not found.",
             "ERROR: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded",
+            "ERROR: The command failed with an unexpected error. Here is the traceback:",
         ];
         let told: Vec<String> = said.map(|said| told(CredentialKind::AzureCli, said)).into();
         insta::assert_snapshot!(told.join("\n"), @r"
@@ -264,6 +283,7 @@ mod tests {
         azure-cli: AADSTS50020: User account 'a' from identity provider 'b' does not exist in tenant 'c'. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
         azure-cli: AADSTS90002: Tenant 'nowhere' not found. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
         azure-cli: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded | Passing |
+        azure-cli: The command failed with an unexpected error. Here is the traceback: | Unclear |
         ");
     }
 

@@ -196,7 +196,7 @@ impl Ready {
         match understood.flaw {
             // What a network or a busy server did is not mended by signing in, whatever its words are.
             _ if passes(error) => SignInError::new(self.kind, Flaw::Passing, understood.what),
-            Flaw::Passing if !self.is_program() => {
+            Flaw::Unclear if !self.is_program() => {
                 // Entra and the metadata service say no in so many words; none of them passes by itself.
                 SignInError::new(self.kind, Flaw::Secret, understood.what)
             }

@@ -68,6 +68,18 @@ async fn a_certificate_is_as_good_as_a_secret() {
 }
 
 #[tokio::test]
+async fn a_pod_shows_the_token_of_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    std::fs::write(&path, "a.b.c").unwrap();
+    let emulator = emulator(Vec::new()).await;
+    let environment = Environment { federated_token_file: Some(path), client_secret: None, ..application() };
+    let supervised = start(&emulator, environment, CredentialKind::WorkloadIdentity).await;
+    supervised.until_state("a", State::Ready).await;
+    supervised.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_an_application() {
     let emulator = emulator(Vec::new()).await;
     emulator.set_sign_in(SignInRules { secret: Some("another".to_owned()), ..SignInRules::default() });

@@ -53,6 +53,17 @@ async fn a_person_by_az_without_a_workspace() {
 }
 
 #[tokio::test]
+async fn a_broken_az_does_not_keep_others_from_being_asked_and_a_network_that_is_down_does() {
+    let (env, az) = (TestEnv::new(), FakeAz::new());
+    az.fails("Traceback (most recent call last): ModuleNotFoundError");
+    let told = said(whoami(&env, &az, &[])).await;
+    assert!(told.starts_with("exit 3") && told.contains("client-secret: AZURE_CLIENT_SECRET"), "{told}");
+    az.fails("ERROR: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded");
+    let told = said(whoami(&env, &az, &[])).await;
+    assert!(told.starts_with("exit 1") && !told.contains("client-secret"), "{told}");
+}
+
+#[tokio::test]
 async fn nobody_and_why() {
     let (env, az) = (TestEnv::new(), FakeAz::new());
     insta::assert_snapshot!(said(whoami(&env, &az, &[])).await, @r"
