@@ -36,9 +36,10 @@ impl SignIns {
     /// The tokens of an identity.
     pub fn tokens(&self, identity: &Identity) -> Arc<Tokens> {
         let new = || {
-            let credential: Arc<dyn Credential> = match identity.credential {
-                CredentialKind::Auto => Arc::new(Auto::new(identity, &self.ground)),
-                one => Arc::new(Ready::new(one, identity, &self.ground)),
+            let credential: Arc<dyn Credential> = if identity.credential == CredentialKind::Auto {
+                Arc::new(Auto::new(identity, &self.ground))
+            } else {
+                Arc::new(Ready::new(identity.credential, identity, &self.ground))
             };
             Arc::new(Tokens::new(credential, &self.audience, self.ground.clock))
         };

@@ -62,7 +62,7 @@ impl Certificate {
         let key = match &key {
             PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
             PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
-            _ => return Err(CertificateError::NotRsa),
+            PrivateKeyDer::Sec1(_) | _ => return Err(CertificateError::NotRsa),
         };
         Ok(Self {
             key: key.map_err(|_rejected| CertificateError::NotRsa)?,

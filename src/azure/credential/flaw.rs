@@ -47,16 +47,14 @@ pub struct SignInError {
 
 impl fmt::Display for SignInError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.flaw {
-            Flaw::None => {
-                write!(f, "no credential gave a token")?;
-                for PassedOver { credential, why } in &self.passed {
-                    write!(f, "; {}: {why}", credential_word(*credential))?;
-                }
-                Ok(())
-            }
-            _ => write!(f, "{}: {}", credential_word(self.credential), self.what),
+        if self.flaw != Flaw::None {
+            return write!(f, "{}: {}", credential_word(self.credential), self.what);
         }
+        f.write_str("no credential gave a token")?;
+        for PassedOver { credential, why } in &self.passed {
+            write!(f, "; {}: {why}", credential_word(*credential))?;
+        }
+        Ok(())
     }
 }
 
@@ -135,10 +133,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn program(credential: CredentialKind) -> &'static str {
-    match credential {
-        CredentialKind::AzureDeveloperCli => "azd",
-        _ => "az",
-    }
+    if credential == CredentialKind::AzureDeveloperCli { "azd" } else { "az" }
 }
 
 fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audience: &str) -> Option<String> {

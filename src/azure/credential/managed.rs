@@ -19,16 +19,19 @@ const CONNECT: Duration = Duration::from_millis(500);
 
 /// The identity of this machine or app, or the one of its identities that is meant.
 pub(super) fn identity(client_id: Option<&str>) -> azure_core::Result<Arc<dyn TokenCredential>> {
-    let mut options = ManagedIdentityCredentialOptions::default();
-    options.user_assigned_id = client_id.map(|id| UserAssignedId::ClientId(id.to_owned()));
-    options.client_options = transport::near(CONNECT).map_err(|error| {
+    let user_assigned_id = client_id.map(|id| UserAssignedId::ClientId(id.to_owned()));
+    let client_options = transport::near(CONNECT).map_err(|error| {
         azure_core::Error::with_error(
             azure_core::error::ErrorKind::Other,
             error,
             "setting up the HTTP client",
         )
     })?;
-    let credential: Arc<dyn TokenCredential> = ManagedIdentityCredential::new(Some(options))?;
+    let credential: Arc<dyn TokenCredential> =
+        ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+            user_assigned_id,
+            client_options,
+        }))?;
     Ok(credential)
 }
 

@@ -43,9 +43,8 @@ pub(super) fn az(
     path: Option<&OsString>,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
     let executor: Arc<dyn Executor> = Arc::new(Runner { path: path.cloned() });
-    let mut options = AzureCliCredentialOptions::default();
-    options.tenant_id = tenant.map(str::to_owned);
-    options.executor = Some(executor);
+    let (tenant_id, executor) = (tenant.map(str::to_owned), Some(executor));
+    let options = AzureCliCredentialOptions { tenant_id, executor, ..Default::default() };
     let credential: Arc<dyn TokenCredential> = AzureCliCredential::new(Some(options))?;
     Ok(credential)
 }
@@ -56,9 +55,8 @@ pub(super) fn azd(
     path: Option<&OsString>,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
     let executor: Arc<dyn Executor> = Arc::new(Runner { path: path.cloned() });
-    let mut options = AzureDeveloperCliCredentialOptions::default();
-    options.tenant_id = tenant.map(str::to_owned);
-    options.executor = Some(executor);
+    let (tenant_id, executor) = (tenant.map(str::to_owned), Some(executor));
+    let options = AzureDeveloperCliCredentialOptions { tenant_id, executor };
     let credential: Arc<dyn TokenCredential> = AzureDeveloperCliCredential::new(Some(options))?;
     Ok(credential)
 }

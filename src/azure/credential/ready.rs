@@ -138,11 +138,12 @@ impl Ready {
         let path = self.environment().federated_token_file.clone();
         let path = path.ok_or_else(|| self.missing("AZURE_FEDERATED_TOKEN_FILE"))?;
         let Application { tenant, client_id } = self.application()?;
-        let mut options = WorkloadIdentityCredentialOptions::default();
-        options.credential_options = self.assertion();
-        options.tenant_id = Some(tenant);
-        options.client_id = Some(client_id);
-        options.token_file_path = Some(path);
+        let options = WorkloadIdentityCredentialOptions {
+            credential_options: self.assertion(),
+            tenant_id: Some(tenant),
+            client_id: Some(client_id),
+            token_file_path: Some(path),
+        };
         let made = WorkloadIdentityCredential::new(Some(options));
         Ok(made.map(|made| made as Arc<dyn TokenCredential>))
     }
@@ -155,8 +156,7 @@ impl Ready {
         let client_id = self.identity.client_id.clone().or(task.client_id);
         let tenant = tenant.ok_or_else(|| self.missing("AZURESUBSCRIPTION_TENANT_ID"))?;
         let client_id = client_id.ok_or_else(|| self.missing("AZURESUBSCRIPTION_CLIENT_ID"))?;
-        let mut options = AzurePipelinesCredentialOptions::default();
-        options.credential_options = self.assertion();
+        let options = AzurePipelinesCredentialOptions { credential_options: self.assertion() };
         let token = Secret::new(task.access_token.expose_secret().to_owned());
         let connection = &task.service_connection;
         let made = AzurePipelinesCredential::new(tenant, client_id, connection, token, Some(options));
@@ -193,15 +193,15 @@ impl Ready {
     fn failure(&self, error: &azure_core::Error, audience: &str) -> SignInError {
         let tenant = self.identity.tenant.as_deref();
         let understood = SignInError::said(self.kind, &error.to_string(), tenant, audience);
-        match understood.flaw {
+        if passes(error) {
             // What a network or a busy server did is not mended by signing in, whatever its words are.
-            _ if passes(error) => SignInError::new(self.kind, Flaw::Passing, understood.what),
-            Flaw::Unclear if !self.is_program() => {
-                // Entra and the metadata service say no in so many words; none of them passes by itself.
-                SignInError::new(self.kind, Flaw::Secret, understood.what)
-            }
-            _ => understood,
+            return SignInError::new(self.kind, Flaw::Passing, understood.what);
         }
+        if understood.flaw == Flaw::Unclear && !self.is_program() {
+            // Entra and the metadata service say no in so many words; none of them passes by itself.
+            return SignInError::new(self.kind, Flaw::Secret, understood.what);
+        }
+        understood
     }
 
     fn is_program(&self) -> bool {

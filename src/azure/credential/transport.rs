@@ -105,8 +105,6 @@ pub(super) fn near(connect: Duration) -> std::result::Result<ClientOptions, reqw
 }
 
 fn bare(client: Arc<dyn HttpClient>) -> ClientOptions {
-    let mut options = ClientOptions::default();
-    options.transport = Some(Transport::new(client));
-    options.retry = RetryOptions::none();
-    options
+    let (transport, retry) = (Some(Transport::new(client)), RetryOptions::none());
+    ClientOptions { transport, retry, ..ClientOptions::default() }
 }
