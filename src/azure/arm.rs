@@ -1,12 +1,13 @@
 //! Reads from Azure Resource Manager.
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Request, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use std::time::Duration;
 
 use super::bastion_host::{BastionHost, ReadError};
+use super::challenge::Challenge;
 use crate::model::{Blocked, Disposition, PortRule, ResourceId, printable};
 use crate::net::{Http, HttpError};
 
@@ -59,6 +60,8 @@ pub enum ArmError {
         message: String,
         /// When ARM asks to be asked again.
         retry_after: Option<Duration>,
+        /// What it says of the token, with a 401.
+        challenge: Option<Box<Challenge>>,
     },
     /// An answer that does not describe a bastion we could use.
     #[error("reading what Azure Resource Manager says of the bastion `{bastion}`")]
@@ -110,7 +113,11 @@ impl Arm {
         let answer = sent.map_err(|source| ArmError::Send { bastion: bastion(), source })?;
         if answer.status != 200 {
             let said: ErrorAnswer = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let header = answer.headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+            let challenge =
+                (answer.status == 401).then(|| Box::new(Challenge::read(header, &said.error.code)));
             return Err(ArmError::Refused {
+                challenge,
                 bastion: bastion(),
                 status: answer.status,
                 code: printable(&said.error.code, 300),
@@ -133,6 +140,14 @@ impl ArmError {
             Self::Refused { status: 403, .. } => "denied",
             Self::Refused { status: 404, .. } => "not-found",
             Self::Refused { .. } => "arm-error",
+        }
+    }
+
+    /// What it says of a token that it does not take.
+    pub fn challenge(&self) -> Option<&Challenge> {
+        match self {
+            Self::Refused { challenge, .. } => challenge.as_deref(),
+            Self::Send { .. } | Self::Answer { .. } => None,
         }
     }
 

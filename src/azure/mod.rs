@@ -1,9 +1,23 @@
-//! Azure's control plane: what a bastion is and where its gateway is. Reads only.
+//! Azure's control plane: who we are, what a bastion is and where its gateway is. Reads only.
 //!
 //! It does not know the data plane, and the data plane does not know it.
 
+mod account;
 mod arm;
 mod bastion_host;
+mod challenge;
+mod cloud;
+mod credential;
+mod sign_in;
+mod tokens;
 
+pub use account::Account;
 pub use arm::{Arm, ArmError, Cloud};
 pub use bastion_host::{BastionHost, Refusal};
+pub use challenge::Challenge;
+pub use cloud::Addresses;
+pub use credential::{
+    Asking, Credential, Environment, Flaw, Granted, PassedOver, Pipelines, SignInError, credential_word,
+};
+pub use sign_in::SignIns;
+pub use tokens::Tokens;

@@ -1,4 +1,5 @@
-//! Which Azure a command talks to: the emulator in this process, or one that is running already.
+//! Which Azure a command talks to: Azure itself with a real sign-in, or an emulator with its own throw-away token.
+//! Neither ever sees the other's token: which of them it is, is decided here, once.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,18 +11,19 @@ use secrecy::SecretString;
 
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::azure::{Arm, Cloud};
+use crate::azure::{Addresses, Arm, Cloud, SignIns};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
 use crate::model::{Desired, Emulation, EmulatorEndpoint, PortRule, chain};
 use crate::net::{Network, Proxy, Trust};
-use crate::supervisor::Surroundings;
+use crate::supervisor::{OneSource, Surroundings};
+use crate::sys::clock;
 use crate::ui::Printer;
 
 /// What is sent as `User-Agent` where no tunnel is concerned.
 const USER_AGENT: &str = concat!("bastion/", env!("CARGO_PKG_VERSION"));
 
-/// The simulated Azure of a command.
+/// The Azure of a command.
 #[derive(Debug)]
 pub(super) struct Azure {
     /// How the supervisor reaches it.
@@ -56,6 +58,29 @@ impl AccessTokens for EmulatorToken {
 }
 
 impl Azure {
+    /// The Azure that a declaration lives in.
+    pub(super) async fn of(
+        desired: &Desired,
+        settings: &Settings,
+        printer: Printer,
+    ) -> Result<Self, Failure> {
+        match addresses(desired.cloud, settings) {
+            Some(addresses) => Self::real(&addresses, settings),
+            None => Self::emulated(desired.emulation.clone(), settings, printer).await,
+        }
+    }
+
+    /// Azure itself. Nobody is asked for a token yet.
+    fn real(addresses: &Addresses, settings: &Settings) -> Result<Self, Failure> {
+        let network = network(settings)?;
+        let http = network.http().map_err(|error| failed(&error))?;
+        let sign_ins = SignIns::new(addresses, settings.sign_in.clone(), http.clone(), clock::now);
+        let resource_manager = addresses.resource_manager.clone();
+        let arm = Arm::new(Cloud { resource_manager, gateway_ports: PortRule::Forbidden }, http);
+        let surroundings = Surroundings { arm, sign_in: Arc::new(sign_ins), network };
+        Ok(Self { surroundings, emulator: None })
+    }
+
     /// The emulator that the user named, or one of our own that serves this emulation.
     pub(super) async fn emulated(
         emulation: Emulation,
@@ -104,14 +129,19 @@ fn surroundings(
     proxy: Option<Proxy>,
     ca_files: &[PathBuf],
 ) -> Result<Surroundings, Failure> {
-    let failed = |error: &(dyn std::error::Error + 'static)| Failure::from_error(ExitStatus::Failed, error);
     let trust = Trust::Only(endpoint.ca_pem.clone(), ca_files.to_vec());
     let network = Network::new(&trust, proxy, USER_AGENT).map_err(|error| failed(&error))?;
     let cloud =
         Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
     let arm = Arm::new(cloud, network.http().map_err(|error| failed(&error))?);
-    let tokens = Arc::new(EmulatorToken(endpoint.token.clone().into()));
-    Ok(Surroundings { arm, tokens, network })
+    let token: Arc<dyn AccessTokens> = Arc::new(EmulatorToken(endpoint.token.clone().into()));
+    Ok(Surroundings { arm, sign_in: Arc::new(OneSource(token)), network })
+}
+
+/// How connections to Azure itself are made.
+fn network(settings: &Settings) -> Result<Network, Failure> {
+    let trust = Trust::System(settings.ca_files.clone());
+    Network::new(&trust, proxy(settings)?, USER_AGENT).map_err(|error| failed(&error))
 }
 
 fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
@@ -121,29 +151,41 @@ fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
     Ok(Some(proxy))
 }
 
+fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::from_error(ExitStatus::Failed, error)
+}
+
+/// The sign-ins of a cloud, for a command that wants nothing else of it; none in the emulator's.
+pub(super) fn sign_ins(cloud: crate::model::Cloud, settings: &Settings) -> Result<Option<SignIns>, Failure> {
+    let Some(addresses) = addresses(cloud, settings) else { return Ok(None) };
+    let http = network(settings)?.http().map_err(|error| failed(&error))?;
+    Ok(Some(SignIns::new(&addresses, settings.sign_in.clone(), http, clock::now)))
+}
+
+/// Where a cloud is; none for the emulator, whose addresses it says itself.
+fn addresses(cloud: crate::model::Cloud, settings: &Settings) -> Option<Addresses> {
+    let mut addresses = match cloud {
+        crate::model::Cloud::Public => Addresses::public(),
+        crate::model::Cloud::UsGovernment => return Some(Addresses::us_government()),
+        crate::model::Cloud::China => return Some(Addresses::china()),
+        crate::model::Cloud::Emulator => return None,
+    };
+    // The user's own environment may lead the sign-in elsewhere, as in every program that signs in to Azure. A
+    // workspace cannot.
+    if let Some(host) = &settings.sign_in.authority_host {
+        host.trim_end_matches('/').clone_into(&mut addresses.authority);
+    }
+    Some(addresses)
+}
+
 /// Refuses a workspace that lives in Azure itself.
 pub(super) fn only_emulated(desired: &Desired) -> Result<(), Failure> {
-    match outside_reach(desired) {
-        Some((what, way_out)) => Err(Failure::new(ExitStatus::Usage, what).hint(way_out)),
-        None => Ok(()),
-    }
-}
-
-/// Why a workspace cannot be brought up yet, and the way out.
-pub(super) fn outside_reach(desired: &Desired) -> Option<(&'static str, &'static str)> {
-    let way_out = "`cloud = \"emulator\"` in `[azure]` runs everything against the embedded emulator";
     match desired.cloud {
-        crate::model::Cloud::Emulator => None,
+        crate::model::Cloud::Emulator => Ok(()),
         crate::model::Cloud::Public | crate::model::Cloud::UsGovernment | crate::model::Cloud::China => {
-            Some((NO_SIGN_IN, way_out))
+            let what = "this workspace lives in Azure itself: there is nothing to emulate";
+            let way_out = "`cloud = \"emulator\"` in `[azure]` has it run against an emulator";
+            Err(Failure::new(ExitStatus::Usage, what).hint(way_out))
         }
     }
-}
-
-const NO_SIGN_IN: &str = "signing in to Azure is not supported yet";
-
-/// Shown by commands that would need a real sign-in.
-pub(super) fn no_sign_in_yet() -> Failure {
-    Failure::new(ExitStatus::Usage, NO_SIGN_IN)
-        .hint("`--cloud emulator` runs the same tunnel against the embedded emulator")
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::azure::{EmulatorHere, outside_reach};
+use super::azure::EmulatorHere;
 use super::load::shown;
 use crate::config::{Loaded, Variables};
 use crate::instance::{Grants, Places};
-use crate::model::{Desired, Name, Reason};
+use crate::model::{Cloud, Desired, Name, Reason};
 use crate::supervisor::{Declared, Rejected, Setting, Source};
 use crate::ui::count;
 use crate::workspace::Workspace;
@@ -17,6 +17,8 @@ use crate::workspace::Workspace;
 pub(super) struct WorkspaceFiles {
     pub(super) workspace: Workspace,
     pub(super) places: Places,
+    /// The cloud that the instance was started in.
+    pub(super) cloud: Cloud,
     /// The emulator that follows the files, when there is one in this process.
     pub(super) emulator: Option<Arc<EmulatorHere>>,
 }
@@ -52,9 +54,11 @@ impl Source for WorkspaceFiles {
                 report: Some(report.join("\n\n")),
             });
         };
-        if let Some((what, way_out)) = outside_reach(&desired) {
-            let (what, hint) = (what.to_owned(), Some(way_out.to_owned()));
-            return Err(Rejected { code: "not-supported-yet", what, hint, report: None });
+        // Whom a token is for is decided when an instance starts: no edit takes one elsewhere.
+        if desired.cloud != self.cloud {
+            let what = "the workspace lives in another cloud now than when this was started".to_owned();
+            let hint = Some("`bastion down`, then `bastion up`".to_owned());
+            return Err(Rejected { code: "cloud-changed", what, hint, report: None });
         }
         let withheld = self.withheld(&desired, setting);
         Ok(Declared { desired, withheld })

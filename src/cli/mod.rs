@@ -36,6 +36,7 @@ mod tunnel;
 mod up;
 mod verdict;
 mod wait;
+mod whoami;
 
 use failure::Failure;
 use settings::Settings;
@@ -128,6 +129,7 @@ enum Command {
     Check(check::Arguments),
     Config(config::Arguments),
     Allow(allow::Arguments),
+    Whoami(whoami::Arguments),
     Explain(explain::Arguments),
     Schema(schema::Arguments),
     Tunnel(tunnel::Arguments),
@@ -161,12 +163,11 @@ const NOT_YET: &[&str] = &[
     "ssh",
     "timeline",
     "trust",
-    "whoami",
 ];
 /// Commands that can be typed.
 const BUILT: &[&str] = &[
-    "up", "status", "ps", "wait", "port", "plan", "reload", "down", "check", "config", "allow", "explain",
-    "schema", "tunnel", "emulator", "help",
+    "up", "status", "ps", "wait", "port", "plan", "reload", "down", "check", "config", "allow", "whoami",
+    "explain", "schema", "tunnel", "emulator", "help",
 ];
 
 /// For whom data is written.
@@ -254,6 +255,7 @@ impl Command {
             | Self::Reload(_)
             | Self::Check(_)
             | Self::Config(_)
+            | Self::Whoami(_)
             | Self::Explain(_) => true,
             Self::Down(_)
             | Self::Allow(_)
@@ -276,6 +278,7 @@ impl Command {
             Self::Check(arguments) => check::run(&arguments, settings, format, printer),
             Self::Config(config::Arguments {}) => config::run(settings, format, printer),
             Self::Allow(arguments) => allow::run(&arguments, settings, printer),
+            Self::Whoami(whoami::Arguments {}) => whoami::run(settings, format, printer).await,
             Self::Explain(arguments) => explain::run(&arguments, format, printer),
             Self::Schema(arguments) => Ok(schema::run(&arguments, printer)),
             Self::Tunnel(arguments) => tunnel::run(arguments, settings, printer).await,

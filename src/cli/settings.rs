@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy as _;
+use secrecy::SecretString;
 
+use crate::azure::{Environment, Pipelines};
 use crate::config::{Variables, nameable};
 use crate::instance::{Places, Surroundings};
 use crate::ui::LogWriter;
@@ -35,6 +37,8 @@ pub(super) struct Settings {
     pub(super) no_proxy: String,
     /// `BASTION_CA_FILE`, `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`: authorities to believe besides the system's.
     pub(super) ca_files: Vec<PathBuf>,
+    /// What signs in.
+    pub(super) sign_in: Environment,
 }
 
 impl Settings {
@@ -72,6 +76,7 @@ impl Settings {
                 .filter_map(set)
                 .map(PathBuf::from)
                 .collect(),
+            sign_in: sign_in(),
         }
     }
 
@@ -94,6 +99,36 @@ impl Settings {
         // What is meant goes over the variable, here too.
         let environment = environment.iter().map(|name| ("BASTION_ENV".to_owned(), (*name).to_owned()));
         known.chain(set).chain(environment).collect()
+    }
+}
+
+/// What the usual variables say about signing in.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn sign_in() -> Environment {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
+    let secret = |name: &str| text(name).map(SecretString::from);
+    let file = |name: &str| set(name).map(PathBuf::from);
+    let pipelines = || {
+        Some(Pipelines {
+            service_connection: text("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID")?,
+            access_token: secret("SYSTEM_ACCESSTOKEN")?,
+            tenant: text("AZURESUBSCRIPTION_TENANT_ID"),
+            client_id: text("AZURESUBSCRIPTION_CLIENT_ID"),
+        })
+    };
+    Environment {
+        tenant: text("AZURE_TENANT_ID"),
+        client_id: text("AZURE_CLIENT_ID"),
+        client_secret: secret("AZURE_CLIENT_SECRET"),
+        client_certificate: file("AZURE_CLIENT_CERTIFICATE_PATH"),
+        federated_token_file: file("AZURE_FEDERATED_TOKEN_FILE"),
+        authority_host: text("AZURE_AUTHORITY_HOST"),
+        identity_endpoint: set("IDENTITY_ENDPOINT").or_else(|| set("MSI_ENDPOINT")).is_some(),
+        github: text("ACTIONS_ID_TOKEN_REQUEST_URL").zip(secret("ACTIONS_ID_TOKEN_REQUEST_TOKEN")),
+        pipelines: pipelines(),
+        az_profile: file("AZURE_CONFIG_DIR").or_else(|| std::env::home_dir().map(|home| home.join(".azure"))),
+        path: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::azure::{Azure, no_sign_in_yet};
+use super::azure::Azure;
 use super::declaration::Fixed;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, stop};
@@ -66,9 +66,13 @@ fn target_port(text: &str) -> Result<Port, &'static str> {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum CloudName {
-    /// Azure (signing in is not supported yet)
+    /// Azure
     #[default]
     Public,
+    /// Azure Government
+    UsGovernment,
+    /// Azure operated by 21Vianet
+    China,
     /// The emulator: in this process, or the one that BASTION_EMULATOR names
     Emulator,
 }
@@ -78,14 +82,18 @@ pub(super) async fn run(
     settings: &Settings,
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
-    if arguments.cloud == CloudName::Public && settings.emulator.is_none() {
-        return Err(no_sign_in_yet());
-    }
-    let desired = declare(&arguments)?;
+    let cloud = match arguments.cloud {
+        // Whoever names an emulator in the environment means it.
+        CloudName::Public if settings.emulator.is_none() => Cloud::Public,
+        CloudName::Public | CloudName::Emulator => Cloud::Emulator,
+        CloudName::UsGovernment => Cloud::UsGovernment,
+        CloudName::China => Cloud::China,
+    };
+    let desired = declare(&arguments, cloud)?;
     let mut signals = StopSignals::register().map_err(|error| {
         Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
     })?;
-    let azure = Azure::emulated(desired.emulation.clone(), settings, printer).await?;
+    let azure = Azure::of(&desired, settings, printer).await?;
     let parts = Parts {
         source: Arc::new(Fixed(desired)),
         dialer: Arc::new(azure.surroundings.clone()),
@@ -143,11 +151,17 @@ pub(super) async fn run(
 }
 
 /// The declared set that the options amount to.
-fn declare(arguments: &Arguments) -> Result<Desired, Failure> {
+fn declare(arguments: &Arguments, cloud: Cloud) -> Result<Desired, Failure> {
     let wrong = |option: &str, error: &dyn std::fmt::Display| {
         Failure::new(ExitStatus::Usage, format!("`{option}`: {error}"))
     };
-    let subscription = arguments.subscription.as_deref().unwrap_or(Emulation::SUBSCRIPTION);
+    let emulated = (cloud == Cloud::Emulator).then_some(Emulation::SUBSCRIPTION);
+    let Some(subscription) = arguments.subscription.as_deref().or(emulated) else {
+        let what = "`--subscription` is needed: which subscription is the bastion in?";
+        return Err(
+            Failure::new(ExitStatus::Usage, what).hint("`az account show --query id` says the current one")
+        );
+    };
     let bastion = ResourceId::compose(
         subscription,
         &arguments.resource_group,
@@ -174,7 +188,7 @@ fn declare(arguments: &Arguments) -> Result<Desired, Failure> {
     let (via, target, tunnel) = (named(&arguments.name)?, named("target")?, named("tunnel")?);
     Ok(Desired {
         workspace: tunnel.clone(),
-        cloud: Cloud::Emulator,
+        cloud,
         bastions: BTreeMap::from([(
             via.clone(),
             Bastion { id: bastion.clone(), identity: Identity::default(), limits: Limits::default() },

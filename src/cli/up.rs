@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use super::attach::{Wish, attach};
-use super::azure::{Azure, only_emulated};
+use super::azure::Azure;
 use super::declaration::WorkspaceFiles;
 use super::instance::{Running, kinds, refused};
 use super::listening::Listening;
@@ -77,7 +77,6 @@ pub(super) async fn run(
     let workspace = load::find(settings)?;
     let meant = Meant::of(&workspace, settings)?;
     let desired = load::load(settings, printer)?;
-    only_emulated(&desired)?;
     let patterns = pick::patterns(&arguments.tunnels)?;
     declares_something(&desired, &patterns, &settings.profiles)?;
     pick::warn_of_profiles(&desired, &settings.profiles, printer);
@@ -138,10 +137,11 @@ impl Start {
             let path = load::shown(lock.socket());
             Failure::new(ExitStatus::Failed, format!("listening for other commands on {path}: {error}"))
         })?;
-        let azure = Azure::emulated(self.desired.emulation.clone(), settings, printer).await?;
+        let azure = Azure::of(&self.desired, settings, printer).await?;
         let source = WorkspaceFiles {
             workspace: self.workspace,
             places: settings.places(),
+            cloud: self.desired.cloud,
             emulator: azure.emulator(),
         };
         let parts = Parts {

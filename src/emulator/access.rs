@@ -12,7 +12,13 @@ use serde_json::{Value, json};
 /// The tokens that were issued.
 pub(super) struct AccessTokens {
     first: String,
-    issued: Mutex<VecDeque<(String, u64)>>,
+    issued: Mutex<VecDeque<Issued>>,
+}
+
+struct Issued {
+    token: String,
+    tenant: String,
+    expires: u64,
 }
 
 /// What is wrong with a token.
@@ -30,8 +36,9 @@ pub(super) enum TokenFlaw {
 
 impl AccessTokens {
     pub(super) fn new(now: SystemTime) -> Self {
-        let (first, expires) = mint(now);
-        Self { issued: Mutex::new(VecDeque::from([(first.clone(), expires)])), first }
+        let (first, expires) = mint(TENANT, LIFE, now);
+        let issued = Issued { token: first.clone(), tenant: TENANT.to_owned(), expires };
+        Self { issued: Mutex::new(VecDeque::from([issued])), first }
     }
 
     /// The token that was issued at the start.
@@ -39,20 +46,25 @@ impl AccessTokens {
         &self.first
     }
 
-    /// Another token, as sign-in answers it.
-    pub(super) fn issue(&self, now: SystemTime) -> String {
-        let (token, expires) = mint(now);
+    /// Another token, as a tenant's sign-in answers it.
+    pub(super) fn issue(&self, tenant: &str, life: Duration, now: SystemTime) -> String {
+        let (token, expires) = mint(tenant, life, now);
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         if issued.len() >= KEPT {
             // The first one stays: it is in the endpoint's file.
             drop(issued.remove(1));
         }
-        issued.push_back((token.clone(), expires));
+        issued.push_back(Issued { token: token.clone(), tenant: tenant.to_owned(), expires });
         token
     }
 
-    /// Whether this is one of ours and still good.
+    /// Whether this is one of ours and still good, in the emulator's own tenant.
     pub(super) fn check(&self, token: &str, now: SystemTime) -> Result<(), TokenFlaw> {
+        self.check_in(TENANT, token, now)
+    }
+
+    /// The same in a tenant.
+    pub(super) fn check_in(&self, tenant: &str, token: &str, now: SystemTime) -> Result<(), TokenFlaw> {
         let now = seconds(now);
         let parts: Vec<&str> = token.split('.').collect();
         let [_, payload, _] = parts.as_slice() else { return Err(TokenFlaw::Shape) };
@@ -60,8 +72,12 @@ impl AccessTokens {
             return Err(TokenFlaw::Shape);
         }
         let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, expires)) = issued.iter().find(|(known, _)| known == token) {
-            return if *expires > now { Ok(()) } else { Err(TokenFlaw::Expired) };
+        if let Some(known) = issued.iter().find(|known| known.token == token) {
+            return match (known.expires > now, known.tenant == tenant) {
+                (false, _) => Err(TokenFlaw::Expired),
+                (true, false) => Err(TokenFlaw::Foreign),
+                (true, true) => Ok(()),
+            };
         }
         drop(issued);
         let claims: Value = base64url_decode(payload)
@@ -71,7 +87,7 @@ impl AccessTokens {
             return Err(TokenFlaw::Expired);
         }
         let claim = |name: &str| claims.get(name).and_then(Value::as_str);
-        if claim("aud") != Some(AUDIENCE) || claim("tid") != Some(TENANT) {
+        if claim("aud") != Some(AUDIENCE) || claim("tid") != Some(tenant) {
             return Err(TokenFlaw::Foreign);
         }
         Err(TokenFlaw::Unknown)
@@ -84,7 +100,7 @@ impl AccessTokens {
             return;
         }
         let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        for (token, _) in issued.iter() {
+        for Issued { token, .. } in issued.iter() {
             if text.contains(token.as_str()) {
                 *text = text.replace(token.as_str(), "…");
             }
@@ -92,17 +108,19 @@ impl AccessTokens {
     }
 }
 
-fn mint(now: SystemTime) -> (String, u64) {
+fn mint(tenant: &str, life: Duration, now: SystemTime) -> (String, u64) {
     let issued = seconds(now);
-    let expires = issued.saturating_add(LIFE.as_secs());
+    let expires = issued.saturating_add(life.as_secs());
     let header = json!({ "typ": "JWT", "alg": "RS256", "kid": hex(&rand::random::<[u8; 10]>()) });
     let payload = json!({
         "aud": AUDIENCE,
-        "iss": format!("https://sts.windows.net/{TENANT}/"),
+        "iss": format!("https://sts.windows.net/{tenant}/"),
         "iat": issued,
         "nbf": issued,
         "exp": expires,
-        "tid": TENANT,
+        "tid": tenant,
+        "appid": "00000000-0000-4000-8000-0000000e0004",
+        "idtyp": "app",
         "ver": "1.0",
         "uti": hex(&rand::random::<[u8; 12]>()),
     });
@@ -169,5 +187,5 @@ const KEPT: usize = 256;
 
 /// The audience of every token.
 pub(super) const AUDIENCE: &str = "https://management.core.windows.net/";
-/// The only tenant that an emulator has.
+/// The tenant that an emulator has when it is told of no other.
 pub(super) const TENANT: &str = "00000000-0000-4000-8000-0000000e0002";

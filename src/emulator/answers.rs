@@ -31,13 +31,24 @@ pub(super) fn arm(response: Response) -> Response {
 
 /// The challenge of a 401 of ARM.
 pub(super) fn challenge(response: Response, port: u16, error: &str) -> Response {
-    let authority = format!("https://login.localhost:{port}/{TENANT}");
-    response.with(
-        "WWW-Authenticate",
-        format!(
-            r#"Bearer authorization_uri="{authority}", error="invalid_token", error_description="{error}""#
-        ),
-    )
+    challenge_in(TENANT, None, response, port, error)
+}
+
+/// The same of a tenant, perhaps with claims that the next token is to have.
+pub(super) fn challenge_in(
+    tenant: &str,
+    claims: Option<&str>,
+    response: Response,
+    port: u16,
+    error: &str,
+) -> Response {
+    let authority = format!("https://login.localhost:{port}/{tenant}");
+    let mut text = format!(r#"Bearer authorization_uri="{authority}""#);
+    text.push_str(&match claims {
+        Some(claims) => format!(r#", error="insufficient_claims", claims="{claims}""#),
+        None => format!(r#", error="invalid_token", error_description="{error}""#),
+    });
+    response.with("WWW-Authenticate", text)
 }
 
 /// An error as the gateway's REST half tells it.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::access::{TENANT, TokenFlaw, base64url, guid};
-use super::answers::{arm, arm_error, challenge, strike};
+use super::access::{TokenFlaw, base64url, guid};
+use super::answers::{arm, arm_error, challenge_in, strike};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
@@ -43,9 +43,18 @@ pub(super) fn manage(world: &World, request: &Request) -> Verdict {
 }
 
 fn authorize(world: &World, request: &Request) -> Result<(), Response> {
-    let refuse = |code: &str, message: &str| {
-        Err(challenge(arm_error(401, code, message), world.port, "The access token is invalid."))
+    let rules = world.rules();
+    let mut parts = request.path().split('/').skip(1);
+    let subscription = match (parts.next(), parts.next()) {
+        (Some(word), Some(id)) if word.eq_ignore_ascii_case("subscriptions") => id,
+        _ => "",
     };
+    let tenant = rules.tenant_of(subscription);
+    let refused = |claims: Option<&str>, code: &str, message: &str| {
+        let error = arm_error(401, code, message);
+        Err(challenge_in(tenant, claims, error, world.port, "The access token is invalid."))
+    };
+    let refuse = |code: &str, message: &str| refused(None, code, message);
     let Some(header) = request.header("authorization") else {
         return refuse(
             "AuthenticationFailed",
@@ -58,8 +67,15 @@ fn authorize(world: &World, request: &Request) -> Result<(), Response> {
             "Authentication failed. The 'Authorization' header is provided in an invalid format.",
         );
     };
-    match world.tokens.check(token, clock::now()) {
-        Ok(()) => Ok(()),
+    match world.tokens.check_in(tenant, token, clock::now()) {
+        Ok(()) => match rules.claims.as_deref() {
+            None => Ok(()),
+            claims => refused(
+                claims,
+                "InvalidAuthenticationToken",
+                "Continuous access evaluation resulted in challenge.",
+            ),
+        },
         Err(TokenFlaw::Expired) => refuse(
             "ExpiredAuthenticationToken",
             "The access token expiry UTC time is earlier than current UTC time.",
@@ -264,13 +280,11 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
     if request.method != "POST" || tenant.is_none() {
         return Err(("invalid_request", 900_561, "The endpoint only accepts POST requests to a token path."));
     }
-    if tenant.is_none_or(|tenant| !tenant.eq_ignore_ascii_case(TENANT)) {
-        return Err((
-            "invalid_request",
-            90_002,
-            "Tenant not found. Check to make sure you have the correct one.",
-        ));
-    }
+    let rules = world.rules();
+    let Some(tenant) = tenant.and_then(|tenant| rules.tenant(tenant)) else {
+        let text = "Tenant not found. Check to make sure you have the correct one.";
+        return Err(("invalid_request", 90_002, text));
+    };
     if !request.is_form() {
         return Err(("invalid_request", 900_144, "The request body must be a form."));
     }
@@ -285,6 +299,17 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
         let text = "The request body must contain 'client_assertion' or 'client_secret'.";
         return Err(("invalid_client", 7_000_218, text));
     }
+    if let (Some(taken), Some(secret)) = (&rules.secret, field("client_secret"))
+        && taken != secret
+    {
+        let text = "Invalid client secret provided. Ensure the secret being sent is the client secret value.";
+        return Err(("invalid_client", 7_000_215, text));
+    }
+    if let Some(assertion) = field("client_assertion")
+        && (field("client_assertion_type") != Some(ASSERTION) || assertion.split('.').count() != 3)
+    {
+        return Err(("invalid_client", 50_027, "JWT token is invalid or malformed."));
+    }
     let scopes = ["https://management.core.windows.net//.default", "https://management.azure.com/.default"];
     if !field("scope").is_some_and(|scope| scopes.contains(&scope)) {
         return Err((
@@ -293,12 +318,16 @@ fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Resul
             "The provided value for the input parameter 'scope' is not valid.",
         ));
     }
-    let token = world.tokens.issue(clock::now());
+    let token = world.tokens.issue(tenant, rules.token_lifetime, clock::now());
+    // A client counts from when the answer comes, which is later than now.
+    let life = rules.token_lifetime.as_secs().saturating_sub(1).max(1);
     Ok(Response::json(
         200,
-        &json!({ "token_type": "Bearer", "expires_in": 86_399, "ext_expires_in": 86_399, "access_token": token }),
+        &json!({ "token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token }),
     ))
 }
+
+const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 const NETWORK: &str = "microsoft.network";
 const HOSTS: &str = "bastionhosts";

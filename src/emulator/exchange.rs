@@ -141,7 +141,9 @@ impl Form {
         bastion: &SimulatedBastion,
         entry: &mut RequestEntry,
     ) -> Result<Place, Response> {
-        match world.tokens.check(&self.access_token, clock::now()) {
+        let rules = world.rules();
+        let tenant = rules.tenant_of(bastion.id.subscription());
+        match world.tokens.check_in(tenant, &self.access_token, clock::now()) {
             Ok(()) => {}
             // Refused before the gateway's own code: not JSON.
             Err(TokenFlaw::Shape) => {

@@ -46,6 +46,7 @@ mod log;
 mod page;
 mod rdp;
 mod redact;
+mod rules;
 mod sessions;
 mod target;
 mod terrain;
@@ -58,6 +59,7 @@ mod world;
 
 pub use authority::AuthorityError;
 pub use log::{EntryKind, KEPT, RequestEntry, RequestLog};
+pub use rules::SignInRules;
 pub use sessions::SessionCounts;
 
 use access::AccessTokens;
@@ -111,7 +113,7 @@ pub enum EmulatorError {
 }
 
 impl Emulator {
-    /// The only tenant that an emulator has: the one its access tokens are for.
+    /// The tenant that an emulator has when it is told of no other: the one its own access token is for.
     pub const TENANT: &'static str = access::TENANT;
 
     /// Starts serving on an address; port 0 is any free one.
@@ -208,6 +210,16 @@ impl Emulator {
                 self.world.sessions.note(&[], &[format!("fault left out: {reason}")]);
             }
         }
+    }
+
+    /// Has sign-in, and what Resource Manager takes, go by other rules from now on.
+    pub fn set_sign_in(&self, rules: SignInRules) {
+        self.world.set_rules(rules);
+    }
+
+    /// A token of a tenant, as its sign-in would answer it now.
+    pub fn issue_token(&self, tenant: &str) -> String {
+        self.world.tokens.issue(tenant, self.world.rules().token_lifetime, clock::now())
     }
 
     /// Takes away a node, as `nodeId` names it: its sessions are lost, their WebSockets reset, and their deletion

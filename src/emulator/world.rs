@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::access::AccessTokens;
 use super::faults::FaultPlan;
 use super::log::{Journal, RequestEntry};
+use super::rules::SignInRules;
 use super::sessions::Sessions;
 use super::terrain::{Terrain, is_host};
 use crate::model::{Emulation, Endpoint, FaultAction, FaultPhase};
@@ -19,6 +20,7 @@ pub(super) struct World {
     terrain: RwLock<Arc<Terrain>>,
     pub(super) limits: Limits,
     pub(super) tokens: AccessTokens,
+    rules: RwLock<Arc<SignInRules>>,
     pub(super) sessions: Sessions,
     pub(super) faults: FaultPlan,
     pub(super) journal: Journal,
@@ -64,6 +66,7 @@ impl World {
             terrain: RwLock::new(Arc::new(Terrain::default().next(emulation, |_| false))),
             limits,
             tokens,
+            rules: RwLock::default(),
             sessions: Sessions::new(limits.ticket),
             faults: FaultPlan::new(&emulation.faults),
             journal,
@@ -95,6 +98,16 @@ impl World {
     pub(super) fn move_pods(&self) {
         let mut terrain = self.terrain.write().unwrap_or_else(PoisonError::into_inner);
         *terrain = Arc::new(terrain.moved(|bastion| self.sessions.any_on(bastion)));
+    }
+
+    /// What sign-in goes by now.
+    pub(super) fn rules(&self) -> Arc<SignInRules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has sign-in go by other rules. Tokens that were issued stay what they are.
+    pub(super) fn set_rules(&self, rules: SignInRules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
     /// Whether a `Host` header means this name at our port.

@@ -17,6 +17,8 @@ pub(super) struct Outage<K> {
     pub(super) flight: Option<Retry<K>>,
     /// Where it was last seen.
     pub(super) seen: Seen,
+    /// A person did something, and looks on: what works again is shown at once.
+    pub(super) asked: bool,
 }
 
 /// The one try of a route.
@@ -39,7 +41,7 @@ impl<K> Outage<K> {
     pub(super) fn new(failure: Failure, seen: Seen, now: Instant, tries: &mut Tries, dice: f64) -> Self {
         let at = now + tries.failed(failure.disposition, dice);
         let blocked = matches!(failure.disposition, Disposition::Blocked(_));
-        Self { reason: failure.reason, blocked, at, flight: None, seen }
+        Self { reason: failure.reason, blocked, at, flight: None, seen, asked: false }
     }
 
     /// A failure that is not the result of this outage's own try: of connections and probes that were in flight when it

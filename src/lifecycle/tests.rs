@@ -272,6 +272,18 @@ fn nobody_is_signed_in() {
 }
 
 #[test]
+fn who_has_signed_in_sees_it_at_once() {
+    let mut story = Story::ready(&["a", "b"]);
+    story.set_up("a", bastion(SIGN_IN));
+    story.tell(Input::Retry(None));
+    story.tell(Input::Resolved(Ok(())));
+    story.probed("a", Ok(()));
+    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    // Everything else is looked at now, not some time within three seconds.
+    assert_eq!(story.timer(), None, "nothing is put off");
+}
+
+#[test]
 fn a_target_is_not_found_until_an_edit() {
     let mut story = Story::ready(&["a", "b"]);
     story.set_up("a", target(Disposition::Blocked(Blocked::NotFound)));

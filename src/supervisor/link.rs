@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,9 +15,10 @@ use tokio_rustls::client::TlsStream;
 use super::{Dialer, Surroundings};
 use crate::azure::{ArmError, BastionHost, Refusal};
 use crate::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
-use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream};
+use crate::gateway::{AccessTokens, Destination, Gateway, GatewayError, GatewayStream};
 use crate::model::{
-    Bastion, Blocked, Disposition, Endpoint, Failure, Limits, Port, Reason, ResourceId, Scope, chain,
+    Bastion, Blocked, Disposition, Endpoint, Failure, Identity, Limits, Port, Reason, ResourceId, Scope,
+    chain,
 };
 use crate::net::HttpError;
 
@@ -30,12 +32,23 @@ const MOVES: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Link {
     bastion: ResourceId,
+    identity: Identity,
     surroundings: Surroundings,
+    tokens: Tokens,
     /// Held while ARM is asked, so that it is asked once however many wait.
     resolved: Mutex<Option<Arc<Resolved>>>,
     /// What ARM has answered may have changed since.
     doubted: AtomicBool,
     books: std::sync::Mutex<Books>,
+}
+
+/// The tokens of the bastion's identity.
+struct Tokens(Arc<dyn AccessTokens>);
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
 }
 
 /// What is known without waiting for anybody.
@@ -59,6 +72,14 @@ struct Resolved {
 impl Dialer for Surroundings {
     fn carrier(&self, bastion: &Bastion) -> Arc<dyn Carrier> {
         Arc::new(Link::new(bastion, self.clone()))
+    }
+
+    fn sign_in_files(&self) -> Vec<PathBuf> {
+        self.sign_in.files()
+    }
+
+    fn reconsider(&self) {
+        self.sign_in.reconsider();
     }
 }
 
@@ -86,7 +107,7 @@ impl Carrier for Link {
     fn resolve(&self) -> Carrying<'_, Result<(), Failure>> {
         Box::pin(async {
             let resolved = self.read(Some(Duration::ZERO)).await;
-            resolved.map(drop).map_err(|error| error.failure())
+            resolved.map(drop).map_err(|error| self.failure(&error))
         })
     }
 
@@ -101,14 +122,13 @@ impl Carrier for Link {
                 let mut moves = MOVES;
                 loop {
                     let (resolved, destination) = self.destination(endpoint, port).await?;
-                    let proven =
-                        resolved.gateway.probe(&destination, &*self.surroundings.tokens, options).await;
+                    let proven = resolved.gateway.probe(&destination, &*self.tokens.0, options).await;
                     if let Some(proven) = self.look_again(proven, &resolved, &mut moves).await? {
                         return Ok(proven);
                     }
                 }
             };
-            shown.await.map_err(|error: RouteError| error.failure())
+            shown.await.map_err(|error: RouteError| self.failure(&error))
         })
     }
 
@@ -119,7 +139,8 @@ impl Carrier for Link {
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>> {
         Box::pin(async move {
-            let stream = self.stream(endpoint, port, options).await.map_err(|error| error.failure())?;
+            let stream = self.stream(endpoint, port, options).await;
+            let stream = stream.map_err(|error| self.failure(&error))?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }
@@ -160,9 +181,12 @@ impl Link {
     fn new(bastion: &Bastion, surroundings: Surroundings) -> Self {
         let (limits, warned) = (bastion.limits, BTreeSet::new());
         let books = Books { gateways: Vec::new(), limits, sku: None, warned };
+        let tokens = Tokens(surroundings.sign_in.tokens(&bastion.identity));
         Self {
             bastion: bastion.id.clone(),
+            identity: bastion.identity.clone(),
             surroundings,
+            tokens,
             resolved: Mutex::new(None),
             doubted: AtomicBool::new(false),
             books: books.into(),
@@ -178,7 +202,7 @@ impl Link {
         let mut moves = MOVES;
         loop {
             let (resolved, destination) = self.destination(endpoint, port).await?;
-            let opened = resolved.gateway.open(&destination, &*self.surroundings.tokens, options).await;
+            let opened = resolved.gateway.open(&destination, &*self.tokens.0, options).await;
             if let Some(opened) = self.look_again(opened, &resolved, &mut moves).await? {
                 return Ok(opened);
             }
@@ -270,7 +294,7 @@ impl Link {
 
     /// Asks ARM, with one more try under a fresh token when the first is not believed.
     async fn ask(&self) -> Result<BastionHost, RouteError> {
-        let Surroundings { arm, tokens, network: _ } = &self.surroundings;
+        let (arm, tokens) = (&self.surroundings.arm, &self.tokens.0);
         let token = tokens.token(false).await.map_err(RouteError::Token)?;
         match arm.bastion(&self.bastion, &token).await {
             Err(ArmError::Refused { status: 401, .. }) => {
@@ -279,6 +303,19 @@ impl Link {
             }
             answer => answer.map_err(RouteError::Arm),
         }
+    }
+
+    /// What a failure is to those who wait, with what to type where only a person can mend it.
+    fn failure(&self, error: &RouteError) -> Failure {
+        let mut failure = error.failure();
+        let way_out = |challenge| self.surroundings.sign_in.way_out(&self.identity, challenge);
+        let typed = match error {
+            RouteError::Token(_) | RouteError::Gateway(GatewayError::Token(_)) => way_out(None),
+            RouteError::Arm(error) => error.challenge().and_then(|challenge| way_out(Some(challenge))),
+            RouteError::Refused(_) | RouteError::Client(_) | RouteError::Gateway(_) => None,
+        };
+        failure.reason.hint = typed.or(failure.reason.hint);
+        failure
     }
 
     fn gateway(&self, host: &BastionHost) -> Result<Arc<Gateway>, RouteError> {

@@ -15,6 +15,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,7 +25,6 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::azure::Arm;
 use crate::carrier::Carrier;
-use crate::gateway::AccessTokens;
 use crate::model::{Bastion, Name, Reason};
 use crate::net::Network;
 use crate::plan::Path;
@@ -47,6 +47,7 @@ mod pass;
 mod paths;
 mod route;
 mod routes;
+mod sign_in;
 
 pub use crate::carrier::Remains;
 pub use board::Declaration;
@@ -54,6 +55,7 @@ pub use declared::{Declared, Rejected, Setting, Source};
 pub use handle::{Applied, Handle, Refusal};
 pub use link::RouteError;
 pub use listen::ListenError;
+pub use sign_in::{OneSource, SignIn};
 
 use asked::{Job, Read};
 use board::Board;
@@ -74,7 +76,7 @@ pub struct Surroundings {
     /// The control plane.
     pub arm: Arm,
     /// Where access tokens come from.
-    pub tokens: Arc<dyn AccessTokens>,
+    pub sign_in: Arc<dyn SignIn>,
     /// How connections are made.
     pub network: Network,
 }
@@ -89,6 +91,14 @@ impl std::fmt::Debug for Surroundings {
 pub trait Dialer: Send + Sync + 'static {
     /// The way to one, which is not tried yet.
     fn carrier(&self, bastion: &Bastion) -> Arc<dyn Carrier>;
+
+    /// Files whose change may mean that somebody has signed in.
+    fn sign_in_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// They have changed.
+    fn reconsider(&self) {}
 }
 
 /// What a supervisor needs of the world.
@@ -111,6 +121,9 @@ pub struct Supervisor {
     board: Arc<Board>,
     live: Live,
     watch: Option<Watch>,
+    dialer: Arc<dyn Dialer>,
+    /// Rings when somebody may have signed in.
+    sign_in: Option<Watch>,
     /// What is to run of what is declared.
     wanted: Wanted,
     setting: Setting,
@@ -134,6 +147,8 @@ enum Event {
     Asked(Command),
     /// The declaration may have changed.
     Files,
+    /// Somebody may have signed in, or out.
+    SignIn,
     /// The declaration was read; an error: that ended by a mistake of ours.
     Read(Result<Box<Read>, JoinError>),
     /// The states of paths have changed.
@@ -170,10 +185,12 @@ impl Supervisor {
     pub async fn new(parts: Parts) -> std::io::Result<(Self, Handle)> {
         let Parts { source, dialer, watch, clock } = parts;
         let watch = watch.map(|mode| Watch::start(&source.paths(), mode)).transpose()?;
+        let files = dialer.sign_in_files();
+        let sign_in = (!files.is_empty()).then(|| Watch::start(&files, watch::Mode::Auto)).transpose()?;
         let (sender, commands) = mpsc::channel(COMMANDS);
         let board = Arc::new(Board::new(clock));
         let handle = Handle { board: Arc::clone(&board), commands: sender };
-        let live = Live::new(dialer, socket::has_ipv6_loopback());
+        let live = Live::new(Arc::clone(&dialer), socket::has_ipv6_loopback());
         let supervisor = Self {
             source,
             clock,
@@ -181,6 +198,8 @@ impl Supervisor {
             board,
             live,
             watch,
+            dialer,
+            sign_in,
             wanted: Wanted::default(),
             setting: Setting::default(),
             declared: None,
@@ -201,6 +220,11 @@ impl Supervisor {
             match self.next(&mut clocks).await {
                 Event::Asked(command) => self.asked(command).await,
                 Event::Files => self.jobs.push_back(Job::Files),
+                Event::SignIn => {
+                    tracing::info!("az's profile has changed: what waits for a sign-in is tried now");
+                    self.dialer.reconsider();
+                    self.live.routes.tell_all(|| paths::Message::Retry).await;
+                }
                 Event::Read(Ok(read)) => self.was_read(*read).await,
                 Event::Read(Err(error)) => {
                     tracing::error!(%error, "reading the declaration ended by a mistake of ours; please report it");
@@ -246,6 +270,12 @@ impl Supervisor {
                 None => std::future::pending().await,
             }
         };
+        let signed_in = async {
+            match &mut self.sign_in {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         let (news, empty) = (Arc::clone(&self.live.routes.news), Arc::clone(&self.live.empty));
         tokio::select! {
             Some(command) = self.commands.recv() => Event::Asked(command),
@@ -256,6 +286,7 @@ impl Supervisor {
             Some(_answered) = self.proofs.join_next() => Event::Proven,
             () = due => Event::Due,
             () = files => Event::Files,
+            () = signed_in => Event::SignIn,
             (passed, jumped) = clocks.tick() => Event::Tick { passed, jumped },
         }
     }

@@ -21,7 +21,7 @@ pub use human::{age, count, seconds, size};
 pub use line::{plain_line, tunnel_line};
 pub use others::{safe_json, safe_lines};
 pub use status::status;
-pub use table::terminal_width;
+pub use table::{pairs, terminal_width};
 pub use terminal::{LogWriter, flush};
 pub use values::values;
 

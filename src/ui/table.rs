@@ -78,7 +78,7 @@ pub(super) fn paragraph(text: &str, indent: u16, width: Option<u16>) -> String {
 }
 
 /// Words and what they stand for, one below the other.
-pub(super) fn pairs(rows: &[(&str, &str)], width: Option<u16>) -> String {
+pub fn pairs(rows: &[(&str, &str)], width: Option<u16>) -> String {
     let mut table = plain(width);
     table.add_rows(
         rows.iter().map(|(word, text)| vec![Cell::new(word).add_attribute(Attribute::Dim), Cell::new(text)]),

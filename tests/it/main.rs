@@ -47,6 +47,9 @@ mod schema;
 mod server;
 #[cfg(test)]
 #[cfg(unix)]
+mod signing;
+#[cfg(test)]
+#[cfg(unix)]
 mod stopping;
 #[cfg(test)]
 mod streams;

@@ -42,10 +42,11 @@ const PURE_PLACES: [&str; 7] =
     ["model", "config", "plan", "lifecycle", "backoff", "gateway/wire", "gateway/boundary"];
 const WIRE_PLACES: [&str; 6] =
     ["config/raw", "control", "gateway/wire", "instance/record", "azure", "emulator"];
-const SPAWN_PLACES: [&str; 8] = [
+const SPAWN_PLACES: [&str; 9] = [
     "supervisor",
     "relay",
     "gateway/ledger",
+    "azure/tokens",
     "control/server",
     "watch",
     "emulator",

@@ -186,6 +186,7 @@ impl<K: Ord + Clone> Route<K> {
         if let Some(outage) = &mut self.outage {
             self.tries.forget_waits();
             outage.blocked = false;
+            outage.asked = true;
             outage.at = now;
         }
         for (_, record) in self.paths.iter_mut().filter(|(key, _)| path.is_none_or(|path| path == *key)) {

@@ -128,7 +128,8 @@ impl<K: Ord + Clone> Route<K> {
     fn end_outage(&mut self, shown_by: Option<&K>, moment: &mut Moment<'_, K>) {
         let Some(outage) = self.outage.take() else { return };
         for (path, record) in self.paths.iter_mut().filter(|(path, _)| Some(*path) != shown_by) {
-            record.reopen(moment.soon(), moment.now, Some(&outage.reason));
+            let at = if outage.asked { moment.now } else { moment.soon() };
+            record.reopen(at, moment.now, Some(&outage.reason));
             self.touched.insert(path.clone());
         }
     }

@@ -13,8 +13,17 @@ pub(super) const ALL: &[Explanation] = &[
         happened: "There was no access token, or a fresh one was refused too (HTTP 401).",
         cause: "The sign-in has expired or needs a person (multi-factor, a conditional access policy), or the account is \
                 of another tenant than the bastion.",
-        remedy: "Sign in again, with an account of the bastion's tenant. `tenant` of the bastion names it where one \
-                 account has several.",
+        remedy: "`bastion whoami` says which credential was asked and what each of them answered; the message says what to \
+                 type. `tenant` of the bastion names its tenant where one account has several. What waits goes on \
+                 within a second of `az login`.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "cloud-changed",
+        tried: "Reading an edited workspace.",
+        happened: "It names another cloud than the one this instance was started in.",
+        cause: "Whom access tokens are for is decided when an instance starts, so that no edit takes one elsewhere.",
+        remedy: "`bastion down`, then `bastion up`.",
         who: who::YOU,
     },
     Explanation {

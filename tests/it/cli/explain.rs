@@ -81,6 +81,7 @@ async fn all_codes() {
     bad-request               It did not understand the request.
     internal                  A part of this program failed by a mistake of ours; it is started again.
     sign-in                   There was no access token, or a fresh one was refused too (HTTP 401).
+    cloud-changed             It names another cloud than the one this instance was started in.
     denied                    The account lacks a right (HTTP 403).
     not-found                 There is no such bastion or target (HTTP 404).
     wrong-sku                 The bastion's SKU has no native client support.

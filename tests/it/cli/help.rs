@@ -28,6 +28,7 @@ async fn alone() {
       check     Check the workspace's files: every mistake in every environment
       config    Show the merged, resolved workspace, with where each value came from
       allow     Allow what the files ask for and cannot give themselves
+      whoami    Say who signs in to Azure: which credential, whose account, until when
       explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
       schema    Print a JSON Schema: of bastion.toml, or of what this program answers
       tunnel    Open one tunnel without a file, with the options of `az network bastion tunnel`
@@ -73,6 +74,7 @@ async fn help() {
       check     Check the workspace's files: every mistake in every environment
       config    Show the merged, resolved workspace, with where each value came from
       allow     Allow what the files ask for and cannot give themselves
+      whoami    Say who signs in to Azure: which credential, whose account, until when
       explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
       schema    Print a JSON Schema: of bastion.toml, or of what this program answers
       tunnel    Open one tunnel without a file, with the options of `az network bastion tunnel`
@@ -352,8 +354,10 @@ async fn help_of_tunnel() {
               Which Azure
 
               Possible values:
-              - public:   Azure (signing in is not supported yet)
-              - emulator: The emulator: in this process, or the one that BASTION_EMULATOR names
+              - public:        Azure
+              - us-government: Azure Government
+              - china:         Azure operated by 21Vianet
+              - emulator:      The emulator: in this process, or the one that BASTION_EMULATOR names
               
               [default: public]
 

@@ -27,8 +27,8 @@ async fn one_tunnel_that_cannot_be() {
     insta::assert_snapshot!(said(&["tunnel", "--name", "hub", "-g", "rg", "--resource-port", "80", "--target-ip-address", "10.0.0.4"]).await, @r#"
     exit 2
     ----- err
-    error: signing in to Azure is not supported yet
-    hint: `--cloud emulator` runs the same tunnel against the embedded emulator
+    error: `--subscription` is needed: which subscription is the bastion in?
+    hint: `az account show --query id` says the current one
     "#);
     let mut wrong = TUNNEL.to_vec();
     wrong.pop();

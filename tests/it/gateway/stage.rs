@@ -19,7 +19,7 @@ use bastion::model::{
     Service, State, Target, Tunnel, TunnelStatus,
 };
 use bastion::net::{Network, Proxy, Trust};
-use bastion::supervisor::Surroundings;
+use bastion::supervisor::{OneSource, Surroundings};
 
 use crate::supervised::Supervised;
 use secrecy::SecretString;
@@ -144,8 +144,9 @@ impl Stage {
 
     /// What the supervisor needs of this stage.
     pub(super) fn surroundings(&self) -> Surroundings {
-        let tokens = Arc::clone(&self.tokens);
-        Surroundings { arm: self.arm.clone(), tokens, network: self.network.clone() }
+        let tokens: Arc<dyn AccessTokens> = Arc::<Tokens>::clone(&self.tokens);
+        let sign_in = Arc::new(OneSource(tokens));
+        Surroundings { arm: self.arm.clone(), sign_in, network: self.network.clone() }
     }
 
     /// A tunnel to a port of the machine, once it is ready.

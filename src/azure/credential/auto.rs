@@ -1,0 +1,108 @@
+//! `auto`: the first credential that gives a token, and why those before it did not.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::flaw::{Flaw, SignInError};
+use super::ready::{Ground, Ready};
+use super::{Asking, Credential, Environment, Granted, PassedOver};
+use crate::model::{CredentialKind, Identity};
+
+/// The order: a person's own sign-ins, what the machine is, what the job is, what was put into the environment.
+const ORDER: [CredentialKind; 8] = [
+    CredentialKind::AzureCli,
+    CredentialKind::AzureDeveloperCli,
+    CredentialKind::ManagedIdentity,
+    CredentialKind::WorkloadIdentity,
+    CredentialKind::Github,
+    CredentialKind::AzurePipelines,
+    CredentialKind::ClientSecret,
+    CredentialKind::ClientCertificate,
+];
+
+/// Chooses once, and stays with its choice until that fails or somebody signs in.
+#[derive(Debug)]
+pub(crate) struct Auto {
+    identity: Identity,
+    ground: Arc<Ground>,
+    chosen: Mutex<Option<Choice>>,
+}
+
+#[derive(Clone, Debug)]
+struct Choice {
+    kind: CredentialKind,
+    passed: Vec<PassedOver>,
+}
+
+impl Auto {
+    pub(in crate::azure) fn new(identity: &Identity, ground: &Arc<Ground>) -> Self {
+        Self { identity: identity.clone(), ground: Arc::clone(ground), chosen: Mutex::default() }
+    }
+
+    fn choose(&self, choice: Option<Choice>) {
+        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = choice;
+    }
+
+    fn chosen(&self) -> Option<Choice> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn ask(&self, audience: &str) -> Result<Granted, SignInError> {
+        if let Some(Choice { kind, passed }) = self.chosen() {
+            let asked = self.one(kind).token(audience).await;
+            if asked.as_ref().is_err_and(|error| error.flaw != Flaw::Passing) {
+                // Told as it is; the next question is put to all of them again.
+                self.choose(None);
+            }
+            return asked.map(|granted| Granted { passed, ..granted });
+        }
+        let mut passed = Vec::new();
+        let mut nearest: Option<SignInError> = None;
+        for kind in ORDER {
+            let asked = match out_of_question(kind, &self.ground.environment) {
+                Some(why) => Err(SignInError::new(kind, Flaw::Absent, why)),
+                None => self.one(kind).token(audience).await,
+            };
+            match asked {
+                Ok(granted) => {
+                    self.choose(Some(Choice { kind, passed: passed.clone() }));
+                    return Ok(Granted { passed, ..granted });
+                }
+                // Another identity is not what a network that is down asks for.
+                Err(error) if error.flaw == Flaw::Passing => return Err(SignInError { passed, ..error }),
+                Err(error) => {
+                    passed.push(PassedOver { credential: kind, why: error.what.clone() });
+                    if error.flaw != Flaw::Absent && nearest.is_none() {
+                        nearest = Some(error);
+                    }
+                }
+            }
+        }
+        let way_out = nearest.and_then(|error| error.way_out);
+        let error = SignInError::new(CredentialKind::Auto, Flaw::None, "no credential gave a token");
+        let error = error.way_out(way_out.unwrap_or_else(|| {
+            "install the Azure CLI and `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret"
+                .to_owned()
+        }));
+        Err(SignInError { passed, ..error })
+    }
+
+    fn one(&self, kind: CredentialKind) -> Ready {
+        Ready::new(kind, &self.identity, &self.ground)
+    }
+}
+
+impl Credential for Auto {
+    fn token<'a>(&'a self, audience: &'a str) -> Asking<'a> {
+        Box::pin(self.ask(audience))
+    }
+
+    fn reconsider(&self) {
+        self.choose(None);
+    }
+}
+
+/// Why a credential need not be asked at all.
+fn out_of_question(kind: CredentialKind, environment: &Environment) -> Option<String> {
+    let hint = "neither IDENTITY_ENDPOINT nor MSI_ENDPOINT is set";
+    (kind == CredentialKind::ManagedIdentity && !environment.identity_endpoint).then(|| hint.to_owned())
+}

@@ -1,0 +1,316 @@
+//! Why there is no access token, and what to type. Pure: it reads what az, azd and Entra say.
+
+use std::fmt;
+
+use super::{PassedOver, credential_word};
+use crate::model::{Blocked, CredentialKind, Disposition, printable};
+
+/// What is in the way of a sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The credential is not there: a program is not installed, or nothing is configured.
+    Absent,
+    /// Nobody is signed in.
+    SignedOut,
+    /// A sign-in has expired or was revoked.
+    Expired,
+    /// A person has to do something: another factor, a policy.
+    Interaction,
+    /// The account is not known in that tenant, or there is no such tenant.
+    WrongTenant,
+    /// The secret, certificate or assertion is not accepted.
+    Secret,
+    /// None of the credentials that were tried gave a token.
+    None,
+    /// The credential is promised and not built.
+    NotYet,
+    /// Something that may pass by itself.
+    Passing,
+    /// A program failed in a way that is not known: it may pass, and it may not.
+    Unclear,
+}
+
+/// Why there is no access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInError {
+    /// The credential that was asked.
+    pub credential: CredentialKind,
+    /// What kind of failure it is.
+    pub flaw: Flaw,
+    /// What happened, in words; nothing in it is secret.
+    pub what: String,
+    /// What to type or to change.
+    pub way_out: Option<String>,
+    /// Those that `auto` asked in vain.
+    pub passed: Vec<PassedOver>,
+}
+
+impl fmt::Display for SignInError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.flaw != Flaw::None {
+            return write!(f, "{}: {}", credential_word(self.credential), self.what);
+        }
+        f.write_str("no credential gave a token")?;
+        for PassedOver { credential, why } in &self.passed {
+            write!(f, "; {}: {why}", credential_word(*credential))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SignInError {}
+
+impl SignInError {
+    /// One without anything to type.
+    pub(in crate::azure) fn new(credential: CredentialKind, flaw: Flaw, what: impl Into<String>) -> Self {
+        Self { credential, flaw, what: what.into(), way_out: None, passed: Vec::new() }
+    }
+
+    /// What to type, if it is known.
+    pub(super) fn way_out(mut self, way_out: impl Into<String>) -> Self {
+        self.way_out = Some(way_out.into());
+        self
+    }
+
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self.flaw {
+            Flaw::Passing | Flaw::Unclear => Disposition::Retry,
+            Flaw::Absent
+            | Flaw::SignedOut
+            | Flaw::Expired
+            | Flaw::Interaction
+            | Flaw::WrongTenant
+            | Flaw::Secret
+            | Flaw::None
+            | Flaw::NotYet => Disposition::Blocked(Blocked::SignIn),
+        }
+    }
+
+    /// What a source said, understood as far as it can be.
+    pub(super) fn said(credential: CredentialKind, said: &str, tenant: Option<&str>, audience: &str) -> Self {
+        let flaw = flaw(said);
+        let what = match (flaw, credential) {
+            (Flaw::Absent, _) => format!("{} is not installed (not found on PATH)", program(credential)),
+            (Flaw::SignedOut, _) => format!("nobody is signed in to {}", program(credential)),
+            _ => first_line(said),
+        };
+        let error = Self::new(credential, flaw, what);
+        match way_out(credential, flaw, tenant, audience) {
+            Some(way_out) => error.way_out(way_out),
+            None => error,
+        }
+    }
+}
+
+/// What `.default` of an audience is called, its own slash kept: Entra wants exactly that.
+pub(super) fn scope(audience: &str) -> String {
+    format!("{audience}/.default")
+}
+
+/// The sign-in to az that fits.
+pub(in crate::azure) fn az_login(
+    tenant: Option<&str>,
+    audience: Option<&str>,
+    claims: Option<&str>,
+) -> String {
+    let mut command = "az login".to_owned();
+    for (option, value) in [("--tenant", tenant.map(str::to_owned)), ("--scope", audience.map(scope))] {
+        if let Some(value) = value.filter(|value| is_plain(value)) {
+            command.push_str(&format!(" {option} {value}"));
+        }
+    }
+    if let Some(claims) = claims.filter(|claims| is_plain(claims)) {
+        command.push_str(&format!(" --claims-challenge \"{claims}\""));
+    }
+    format!("`{command}`")
+}
+
+/// Whether a text from elsewhere may stand in a command that a person is asked to type.
+fn is_plain(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:/+=".contains(&b);
+    !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
+}
+
+fn program(credential: CredentialKind) -> &'static str {
+    if credential == CredentialKind::AzureDeveloperCli { "azd" } else { "az" }
+}
+
+fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audience: &str) -> Option<String> {
+    let azd = || match tenant.filter(|tenant| is_plain(tenant)) {
+        Some(tenant) => format!("`azd auth login --tenant-id {tenant}`"),
+        None => "`azd auth login`".to_owned(),
+    };
+    match (credential, flaw) {
+        (_, Flaw::Passing | Flaw::Unclear | Flaw::None | Flaw::NotYet) => None,
+        (CredentialKind::AzureCli, Flaw::Absent) => {
+            Some("install the Azure CLI, then `az login`; or choose another `credential`".to_owned())
+        }
+        (CredentialKind::AzureDeveloperCli, Flaw::Absent) => {
+            Some("install azd, then `azd auth login`; or choose another `credential`".to_owned())
+        }
+        (CredentialKind::AzureCli, Flaw::Interaction) => Some(az_login(tenant, Some(audience), None)),
+        (CredentialKind::AzureCli, Flaw::WrongTenant) => Some(format!(
+            "{}, with an account of that tenant; or correct `tenant`",
+            az_login(tenant, None, None)
+        )),
+        (CredentialKind::AzureCli, _) => Some(az_login(tenant, None, None)),
+        (CredentialKind::AzureDeveloperCli, _) => Some(azd()),
+        (CredentialKind::ClientSecret, Flaw::Secret) => {
+            Some("give AZURE_CLIENT_SECRET a secret of that application which has not expired".to_owned())
+        }
+        (CredentialKind::ClientCertificate, Flaw::Secret) => {
+            Some("register the certificate in AZURE_CLIENT_CERTIFICATE_PATH with that application".to_owned())
+        }
+        (
+            CredentialKind::WorkloadIdentity | CredentialKind::Github | CredentialKind::AzurePipelines,
+            Flaw::Secret,
+        ) => Some("add a federated credential to the application that fits this job's subject".to_owned()),
+        (_, Flaw::WrongTenant) => Some("correct `tenant`, AZURE_TENANT_ID and AZURE_CLIENT_ID".to_owned()),
+        _ => None,
+    }
+}
+
+/// What a source means. The codes are Entra's; az hands them on in its own text.
+fn flaw(said: &str) -> Flaw {
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if said.contains("not found on PATH") {
+        return Flaw::Absent;
+    }
+    for code in codes(said) {
+        match code {
+            // Another factor, a device, terms of use, a policy.
+            50_072 | 50_074 | 50_076 | 50_079 | 50_097 | 50_105 | 50_158 | 53_000..=53_011 | 65_001 => {
+                return Flaw::Interaction;
+            }
+            // A grant or a refresh token that is no longer good, a changed password.
+            50_013 | 50_078 | 50_089 | 50_133 | 50_173 | 54_005 | 70_008 | 70_043 | 70_044 | 700_082
+            | 700_084 => {
+                return Flaw::Expired;
+            }
+            // Unknown account, application or tenant.
+            50_020 | 50_034 | 50_059 | 50_128 | 90_002 | 90_072 | 700_016 => return Flaw::WrongTenant,
+            // Secret, certificate, federated assertion.
+            7_000_215 | 7_000_222 | 7_000_218 | 700_024 | 700_027 | 70_021 | 700_211..=700_213 | 50_012 => {
+                return Flaw::Secret;
+            }
+            _ => {}
+        }
+    }
+    if has(&["User cancelled the Accounts Control", "Interaction required", "interaction_required"]) {
+        return Flaw::Interaction;
+    }
+    if has(&["does not exist in tenant", "doesn't exist in tenant", "Tenant not found"]) {
+        return Flaw::WrongTenant;
+    }
+    if has(&NETWORK) {
+        return Flaw::Passing;
+    }
+    // az says so of tenants that nobody signed in to, too.
+    if has(&["az login", "azd auth login", "not logged in", "MSAL cache"]) {
+        return Flaw::SignedOut;
+    }
+    Flaw::Unclear
+}
+
+/// What az, azd and their libraries say when the network is at fault.
+const NETWORK: [&str; 8] = [
+    "Max retries exceeded",
+    "ConnectionError",
+    "Connection aborted",
+    "Failed to establish a new connection",
+    "Temporary failure in name resolution",
+    "timed out",
+    "dial tcp",
+    "connection reset",
+];
+
+/// Every `AADSTSnnn` in a text.
+fn codes(said: &str) -> impl Iterator<Item = u32> {
+    said.match_indices("AADSTS").filter_map(|(at, mark)| {
+        let digits = said.get(at + mark.len()..)?;
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        digits.get(..end)?.parse().ok()
+    })
+}
+
+/// What a person wants to read of it: its first line with words, without what the library adds.
+fn first_line(said: &str) -> String {
+    let without = said.split_once("authentication failed.").map_or(said, |(_, rest)| rest);
+    let mut lines = without.lines().map(|line| line.trim().trim_start_matches("ERROR:").trim());
+    let line = lines.find(|line| !line.is_empty()).unwrap_or("it gave no reason");
+    // Entra adds identifiers of the request.
+    let line = line.split(" Trace ID:").next().unwrap_or(line);
+    printable(line, 300)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUDIENCE: &str = "https://management.core.windows.net/";
+
+    fn told(credential: CredentialKind, said: &str) -> String {
+        let error = SignInError::said(credential, said, Some("contoso.com"), AUDIENCE);
+        let way_out = error.way_out.as_deref().unwrap_or_default();
+        format!("{error} | {:?} | {way_out}", error.flaw).trim_end().to_owned()
+    }
+
+    #[test]
+    fn what_az_says_becomes_what_to_type() {
+        let said = [
+            "AzureCliCredential authentication failed. az not found on PATH\nTo troubleshoot, visit https://x",
+            "AzureCliCredential authentication failed. ERROR: Please run 'az login' to setup account.\n",
+            "ERROR: AADSTS700082: The refresh token has expired due to inactivity. Trace ID: 1\nInteractive \
+             authentication is needed. Please run:\naz login",
+            "ERROR: AADSTS50076: Due to a configuration change, you must use multi-factor authentication.\naz login",
+            "ERROR: AADSTS50020: User account 'a' from identity provider 'b' does not exist in tenant 'c'.\naz login",
+            "ERROR: AADSTS90002: Tenant 'nowhere' not found.",
+            "ERROR: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded",
+            "ERROR: The command failed with an unexpected error. Here is the traceback:",
+        ];
+        let told: Vec<String> = said.map(|said| told(CredentialKind::AzureCli, said)).into();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        azure-cli: az is not installed (not found on PATH) | Absent | install the Azure CLI, then `az login`; or choose another `credential`
+        azure-cli: nobody is signed in to az | SignedOut | `az login --tenant contoso.com`
+        azure-cli: AADSTS700082: The refresh token has expired due to inactivity. | Expired | `az login --tenant contoso.com`
+        azure-cli: AADSTS50076: Due to a configuration change, you must use multi-factor authentication. | Interaction | `az login --tenant contoso.com --scope https://management.core.windows.net//.default`
+        azure-cli: AADSTS50020: User account 'a' from identity provider 'b' does not exist in tenant 'c'. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
+        azure-cli: AADSTS90002: Tenant 'nowhere' not found. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
+        azure-cli: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded | Passing |
+        azure-cli: The command failed with an unexpected error. Here is the traceback: | Unclear |
+        ");
+    }
+
+    #[test]
+    fn what_entra_says_of_applications() {
+        let said = [
+            (CredentialKind::ClientSecret, "AADSTS7000215: Invalid client secret provided. Trace ID: 1"),
+            (CredentialKind::ClientSecret, "AADSTS7000222: The provided client secret keys are expired."),
+            (CredentialKind::ClientSecret, "AADSTS700016: Application with identifier 'x' was not found."),
+            (CredentialKind::ClientCertificate, "AADSTS700027: The certificate is not registered."),
+            (CredentialKind::Github, "AADSTS700213: No matching federated identity record found."),
+            (CredentialKind::AzureDeveloperCli, "\nnot logged in, run `azd auth login` to login"),
+        ];
+        let told: Vec<String> = said.map(|(credential, said)| told(credential, said)).into();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        client-secret: AADSTS7000215: Invalid client secret provided. | Secret | give AZURE_CLIENT_SECRET a secret of that application which has not expired
+        client-secret: AADSTS7000222: The provided client secret keys are expired. | Secret | give AZURE_CLIENT_SECRET a secret of that application which has not expired
+        client-secret: AADSTS700016: Application with identifier 'x' was not found. | WrongTenant | correct `tenant`, AZURE_TENANT_ID and AZURE_CLIENT_ID
+        client-certificate: AADSTS700027: The certificate is not registered. | Secret | register the certificate in AZURE_CLIENT_CERTIFICATE_PATH with that application
+        github: AADSTS700213: No matching federated identity record found. | Secret | add a federated credential to the application that fits this job's subject
+        azure-developer-cli: nobody is signed in to azd | SignedOut | `azd auth login --tenant-id contoso.com`
+        ");
+    }
+
+    #[test]
+    fn nothing_from_elsewhere_gets_into_a_command() {
+        for hostile in ["x; rm -rf ~", "$(id)", "`id`", "a b", "--help", "a\"b", ""] {
+            assert_eq!(az_login(Some(hostile), None, Some(hostile)), "`az login`", "{hostile}");
+        }
+        assert_eq!(
+            az_login(Some("t-1"), Some(AUDIENCE), Some("eyJ0==")),
+            "`az login --tenant t-1 --scope https://management.core.windows.net//.default --claims-challenge \"eyJ0==\"`"
+        );
+    }
+}

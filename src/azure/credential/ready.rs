@@ -1,0 +1,234 @@
+//! One credential of a kind, ready to be asked: what it needs is there, or it says what is missing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use azure_core::credentials::{Secret, TokenCredential};
+use azure_identity::{
+    AzurePipelinesCredential, AzurePipelinesCredentialOptions, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::timeout;
+
+use super::assertion::Certificate;
+use super::flaw::{Flaw, SignInError, scope};
+use super::github::Job;
+use super::{Asking, Credential, Environment, Granted, managed, process, transport};
+use crate::model::{CredentialKind, Identity, chain};
+use crate::net::{Http, HttpError};
+
+/// How long any source may take: az can be slow, but not this slow.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What every credential is made of.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) http: Http,
+    /// `https://login…`, without a path.
+    pub(crate) authority: String,
+    pub(crate) environment: Environment,
+    pub(crate) clock: fn() -> SystemTime,
+}
+
+/// A credential of one kind.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(super) kind: CredentialKind,
+    pub(super) identity: Identity,
+    pub(super) ground: Arc<Ground>,
+}
+
+/// The tenant and the application that sign in.
+struct Application {
+    tenant: String,
+    client_id: String,
+}
+
+impl Ready {
+    pub(in crate::azure) fn new(kind: CredentialKind, identity: &Identity, ground: &Arc<Ground>) -> Self {
+        Self { kind, identity: identity.clone(), ground: Arc::clone(ground) }
+    }
+
+    fn environment(&self) -> &Environment {
+        &self.ground.environment
+    }
+
+    /// Something that has to be set and is not.
+    fn missing(&self, what: &str) -> SignInError {
+        SignInError::new(self.kind, Flaw::Absent, format!("{what} is not set"))
+            .way_out(format!("set {what}, or choose another `credential`"))
+    }
+
+    /// The tenant and the application: the file's word first, for several may stand in it.
+    fn application(&self) -> Result<Application, SignInError> {
+        let (wanted, environment) = (&self.identity, self.environment());
+        let tenant = wanted.tenant.clone().or_else(|| environment.tenant.clone());
+        let client_id = wanted.client_id.clone().or_else(|| environment.client_id.clone());
+        Ok(Application {
+            tenant: tenant.ok_or_else(|| self.missing("AZURE_TENANT_ID"))?,
+            client_id: client_id.ok_or_else(|| self.missing("AZURE_CLIENT_ID"))?,
+        })
+    }
+
+    /// The library's credential, made anew: theirs remember tokens, and one that was refused is of no use.
+    async fn theirs(&self) -> Result<Arc<dyn TokenCredential>, SignInError> {
+        let (tenant, path) = (self.identity.tenant.as_deref(), self.environment().path.as_ref());
+        let made = match self.kind {
+            CredentialKind::AzureCli => process::az(tenant, path),
+            CredentialKind::AzureDeveloperCli => process::azd(tenant, path),
+            CredentialKind::ManagedIdentity => {
+                managed::is_there(self.environment().identity_endpoint).await?;
+                let environment = self.environment();
+                managed::identity(self.identity.client_id.as_deref().or(environment.client_id.as_deref()))
+            }
+            CredentialKind::WorkloadIdentity => self.workload()?,
+            CredentialKind::Github => self.github()?,
+            CredentialKind::AzurePipelines => self.pipelines()?,
+            CredentialKind::ClientSecret => self.secret()?,
+            CredentialKind::ClientCertificate => self.certificate()?,
+            CredentialKind::Auto | CredentialKind::Login | CredentialKind::Broker => {
+                return Err(self.not_yet());
+            }
+        };
+        made.map_err(|error| SignInError::new(self.kind, Flaw::Secret, chain(&error)))
+    }
+
+    fn not_yet(&self) -> SignInError {
+        SignInError::new(self.kind, Flaw::NotYet, "this credential is not supported yet")
+            .way_out("`credential = \"azure-cli\"` after `az login`, or `auto`")
+    }
+
+    fn secret(&self) -> Result<Made, SignInError> {
+        let secret = self.environment().client_secret.as_ref();
+        let secret = secret.ok_or_else(|| self.missing("AZURE_CLIENT_SECRET"))?;
+        let Application { tenant, client_id } = self.application()?;
+        let mut options = ClientSecretCredentialOptions::default();
+        options.client_options = transport::options(&self.ground.http, &self.ground.authority);
+        let secret = Secret::new(secret.expose_secret().to_owned());
+        let made = ClientSecretCredential::new(&tenant, client_id, secret, Some(options));
+        Ok(made.map(|made| made as Arc<dyn TokenCredential>))
+    }
+
+    fn certificate(&self) -> Result<Made, SignInError> {
+        let path = self.environment().client_certificate.as_deref();
+        let path = path.ok_or_else(|| self.missing("AZURE_CLIENT_CERTIFICATE_PATH"))?;
+        let Application { tenant, client_id } = self.application()?;
+        let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", self.ground.authority.trim_end_matches('/'));
+        let certificate = Certificate::read(path, &client_id, endpoint, self.ground.clock)
+            .map_err(|error| self.file(path, &chain(&error)))?;
+        let made = ClientAssertionCredential::new(tenant, client_id, certificate, Some(self.assertion()));
+        Ok(made.map(|made| made as Arc<dyn TokenCredential>))
+    }
+
+    fn github(&self) -> Result<Made, SignInError> {
+        let Some((url, token)) = self.environment().github.clone() else {
+            let what = "ACTIONS_ID_TOKEN_REQUEST_URL";
+            return Err(self.missing(what).way_out("give the job `permissions: { id-token: write }`"));
+        };
+        let Application { tenant, client_id } = self.application()?;
+        let job = Job { url, token, http: self.ground.http.clone() };
+        let made = ClientAssertionCredential::new(tenant, client_id, job, Some(self.assertion()));
+        Ok(made.map(|made| made as Arc<dyn TokenCredential>))
+    }
+
+    fn workload(&self) -> Result<Made, SignInError> {
+        let path = self.environment().federated_token_file.clone();
+        let path = path.ok_or_else(|| self.missing("AZURE_FEDERATED_TOKEN_FILE"))?;
+        let Application { tenant, client_id } = self.application()?;
+        let options = WorkloadIdentityCredentialOptions {
+            credential_options: self.assertion(),
+            tenant_id: Some(tenant),
+            client_id: Some(client_id),
+            token_file_path: Some(path),
+        };
+        let made = WorkloadIdentityCredential::new(Some(options));
+        Ok(made.map(|made| made as Arc<dyn TokenCredential>))
+    }
+
+    fn pipelines(&self) -> Result<Made, SignInError> {
+        let Some(task) = self.environment().pipelines.clone() else {
+            return Err(self.missing("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"));
+        };
+        let tenant = self.identity.tenant.clone().or(task.tenant);
+        let client_id = self.identity.client_id.clone().or(task.client_id);
+        let tenant = tenant.ok_or_else(|| self.missing("AZURESUBSCRIPTION_TENANT_ID"))?;
+        let client_id = client_id.ok_or_else(|| self.missing("AZURESUBSCRIPTION_CLIENT_ID"))?;
+        let options = AzurePipelinesCredentialOptions { credential_options: self.assertion() };
+        let token = Secret::new(task.access_token.expose_secret().to_owned());
+        let connection = &task.service_connection;
+        let made = AzurePipelinesCredential::new(tenant, client_id, connection, token, Some(options));
+        Ok(made.map(|made| made as Arc<dyn TokenCredential>))
+    }
+
+    fn assertion(&self) -> ClientAssertionCredentialOptions {
+        let mut options = ClientAssertionCredentialOptions::default();
+        options.client_options = transport::options(&self.ground.http, &self.ground.authority);
+        options
+    }
+
+    fn file(&self, path: &Path, what: &str) -> SignInError {
+        let text = format!("AZURE_CLIENT_CERTIFICATE_PATH names {}: {what}", path.display());
+        SignInError::new(self.kind, Flaw::Secret, text)
+    }
+
+    async fn ask(&self, audience: &str) -> Result<Granted, SignInError> {
+        let theirs = self.theirs().await?;
+        let wanted = scope(audience);
+        let asked = timeout(LIMIT, theirs.get_token(&[&wanted], None)).await;
+        let answer = asked.map_err(|_elapsed| {
+            SignInError::new(self.kind, Flaw::Passing, format!("no answer within {} s", LIMIT.as_secs()))
+        })?;
+        let token = answer.map_err(|error| self.failure(&error, audience))?;
+        Ok(Granted {
+            token: SecretString::from(token.token.secret()),
+            expires: SystemTime::from(token.expires_on),
+            by: self.kind,
+            passed: Vec::new(),
+        })
+    }
+
+    fn failure(&self, error: &azure_core::Error, audience: &str) -> SignInError {
+        let tenant = self.identity.tenant.as_deref();
+        let understood = SignInError::said(self.kind, &error.to_string(), tenant, audience);
+        if passes(error) {
+            // What a network or a busy server did is not mended by signing in, whatever its words are.
+            return SignInError::new(self.kind, Flaw::Passing, understood.what);
+        }
+        if understood.flaw == Flaw::Unclear && !self.is_program() {
+            // Entra and the metadata service say no in so many words; none of them passes by itself.
+            return SignInError::new(self.kind, Flaw::Secret, understood.what);
+        }
+        understood
+    }
+
+    fn is_program(&self) -> bool {
+        matches!(self.kind, CredentialKind::AzureCli | CredentialKind::AzureDeveloperCli)
+    }
+}
+
+type Made = azure_core::Result<Arc<dyn TokenCredential>>;
+
+impl Credential for Ready {
+    fn token<'a>(&'a self, audience: &'a str) -> Asking<'a> {
+        Box::pin(self.ask(audience))
+    }
+}
+
+/// Whether a failure is one of the network, or of a server that is busy or broken.
+fn passes(error: &azure_core::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<HttpError>() || error.is::<reqwest::Error>() {
+            return true;
+        }
+        let status = error.downcast_ref::<azure_core::Error>().and_then(azure_core::Error::http_status);
+        if status.is_some_and(|status| matches!(u16::from(status), 408 | 410 | 429 | 500..=599)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

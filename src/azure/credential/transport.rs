@@ -1,0 +1,110 @@
+//! How Azure's library reaches the network: by our rules, and without trying again by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::Headers;
+use azure_core::http::{
+    AsyncRawResponse, Body, ClientOptions, HttpClient, Request, RetryOptions, StatusCode, Transport,
+};
+use azure_core::{Error, Result};
+use reqwest::header::{HeaderName, HeaderValue};
+
+use crate::net::Http;
+
+/// How long one exchange with a sign-in may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Our HTTP client, as the library wants one.
+#[derive(Debug)]
+struct Ours(Http);
+
+/// A client for endpoints on this machine or its hypervisor: no TLS, no proxy, no redirect.
+#[derive(Debug)]
+struct Near(reqwest::Client);
+
+#[async_trait::async_trait]
+impl HttpClient for Ours {
+    async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
+        let answer = self.0.send(translated(request)?, LIMIT).await;
+        let answer = answer.map_err(|error| {
+            let text = crate::model::chain(&error);
+            Error::with_error(ErrorKind::Io, error, text)
+        })?;
+        Ok(response(answer.status, &answer.headers, answer.body))
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Near {
+    async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
+        let failed = |error: reqwest::Error| {
+            let error = error.without_url();
+            let text = crate::model::chain(&error);
+            Error::with_error(ErrorKind::Io, error, text)
+        };
+        let answer = self.0.execute(translated(request)?).await.map_err(failed)?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = answer.bytes().await.map_err(failed)?;
+        Ok(response(status, &headers, body.to_vec()))
+    }
+}
+
+fn translated(request: &Request) -> Result<reqwest::Request> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        Error::with_message(ErrorKind::DataConversion, format!("the request cannot be sent: {error}"))
+    };
+    let method = request.method().as_ref().parse::<reqwest::Method>().map_err(|error| unusable(&error))?;
+    let mut ours = reqwest::Request::new(method, request.url().clone());
+    for (name, value) in request.headers().iter() {
+        let name = name.as_str().parse::<HeaderName>().map_err(|error| unusable(&error))?;
+        let mut value = HeaderValue::from_str(value.as_str()).map_err(|error| unusable(&error))?;
+        // Which of them are secret is not for the library to know.
+        value.set_sensitive(true);
+        ours.headers_mut().insert(name, value);
+    }
+    match request.body() {
+        Body::Bytes(bytes) if bytes.is_empty() => {}
+        Body::Bytes(bytes) => *ours.body_mut() = Some(bytes.clone().into()),
+        Body::SeekableStream(_) => return Err(unusable(&"a body of unknown length")),
+    }
+    Ok(ours)
+}
+
+fn response(status: u16, headers: &reqwest::header::HeaderMap, body: Vec<u8>) -> AsyncRawResponse {
+    let mut theirs = Headers::new();
+    for (name, value) in headers {
+        if let Ok(value) = value.to_str() {
+            theirs.insert(name.as_str().to_owned(), value.to_owned());
+        }
+    }
+    AsyncRawResponse::from_bytes(StatusCode::from(status), theirs, body)
+}
+
+/// What a credential of the library is told: our client, this authority, no tries of its own.
+pub(super) fn options(http: &Http, authority: &str) -> ClientOptions {
+    let mut options = bare(Arc::new(Ours(http.clone())));
+    let mut cloud = CustomConfiguration::default();
+    authority.clone_into(&mut cloud.authority_host);
+    options.cloud = Some(Arc::new(CloudConfiguration::Custom(cloud)));
+    options
+}
+
+/// The same for a managed identity, which is asked on this machine.
+pub(super) fn near(connect: Duration) -> std::result::Result<ClientOptions, reqwest::Error> {
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .connect_timeout(connect)
+        .timeout(LIMIT)
+        .build()?;
+    Ok(bare(Arc::new(Near(client))))
+}
+
+fn bare(client: Arc<dyn HttpClient>) -> ClientOptions {
+    let (transport, retry) = (Some(Transport::new(client)), RetryOptions::none());
+    ClientOptions { transport, retry, ..ClientOptions::default() }
+}

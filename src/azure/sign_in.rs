@@ -1,0 +1,99 @@
+//! The sign-ins of one program: one for each identity that a file names, each with its own tenant's token.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use super::challenge::Challenge;
+use super::cloud::Addresses;
+use super::credential::{Auto, Credential, Environment, Ground, Ready, az_login};
+use super::tokens::Tokens;
+use crate::model::{CredentialKind, Identity};
+use crate::net::Http;
+
+/// Everybody who signs in, for Resource Manager of one cloud.
+#[derive(Debug)]
+pub struct SignIns {
+    ground: Arc<Ground>,
+    audience: String,
+    identities: Mutex<BTreeMap<Identity, Arc<Tokens>>>,
+}
+
+impl SignIns {
+    /// Nobody is asked yet.
+    pub fn new(
+        addresses: &Addresses,
+        environment: Environment,
+        http: Http,
+        clock: fn() -> SystemTime,
+    ) -> Self {
+        let ground = Ground { http, authority: addresses.authority.clone(), environment, clock };
+        let audience = addresses.audience.clone();
+        Self { ground: Arc::new(ground), audience, identities: Mutex::default() }
+    }
+
+    /// The tokens of an identity.
+    pub fn tokens(&self, identity: &Identity) -> Arc<Tokens> {
+        let new = || {
+            let credential: Arc<dyn Credential> = if identity.credential == CredentialKind::Auto {
+                Arc::new(Auto::new(identity, &self.ground))
+            } else {
+                Arc::new(Ready::new(identity.credential, identity, &self.ground))
+            };
+            Arc::new(Tokens::new(credential, &self.audience, self.ground.clock))
+        };
+        Arc::clone(self.identities().entry(identity.clone()).or_insert_with(new))
+    }
+
+    /// Files whose change may mean that somebody has signed in, or out.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.ground.environment.profile_files()
+    }
+
+    /// Somebody may have signed in: everybody's token is looked into again when it is next wanted.
+    pub fn reconsider(&self) {
+        let all: Vec<_> = self.identities().values().cloned().collect();
+        all.iter().for_each(|tokens| tokens.reconsider());
+    }
+
+    /// What mends it that an identity has no token, or that its token is not believed.
+    pub fn way_out(&self, identity: &Identity, challenge: Option<&Challenge>) -> Option<String> {
+        match challenge {
+            None => self.tokens(identity).why_not()?.way_out,
+            Some(challenge) => Some(self.answer(identity, challenge)),
+        }
+    }
+
+    fn answer(&self, identity: &Identity, challenge: &Challenge) -> String {
+        let named = identity.tenant.as_deref();
+        let tenant = challenge.tenant.as_deref().or(named);
+        let person = matches!(identity.credential, CredentialKind::Auto | CredentialKind::AzureCli);
+        match (&challenge.claims, challenge.wrong_tenant) {
+            (Some(claims), _) if person => {
+                format!("type {}", az_login(tenant, Some(&self.audience), Some(claims)))
+            }
+            (Some(_), _) => {
+                "a policy of the tenant wants more of this application (conditional access)".to_owned()
+            }
+            (None, true) => match tenant.filter(|tenant| Some(*tenant) != named) {
+                Some(tenant) if person => {
+                    let login = az_login(Some(tenant), None, None);
+                    format!("say `tenant = \"{tenant}\"` of the bastion, and type {login}")
+                }
+                Some(tenant) => format!("say `tenant = \"{tenant}\"` of the bastion"),
+                None => "sign in with an account of the bastion's tenant".to_owned(),
+            },
+            (None, false) if person => {
+                format!("type {}, with an account of the bastion's tenant", az_login(tenant, None, None))
+            }
+            (None, false) => {
+                "is the application's sign-in still good, and of the bastion's tenant?".to_owned()
+            }
+        }
+    }
+
+    fn identities(&self) -> MutexGuard<'_, BTreeMap<Identity, Arc<Tokens>>> {
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

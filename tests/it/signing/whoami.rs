@@ -1,0 +1,151 @@
+//! `bastion whoami`, the whole program with a fake az, a fake managed identity and the emulator's sign-in.
+
+use std::net::Ipv4Addr;
+
+use bastion::emulator::Emulator;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+use super::{FakeAz, emulator};
+use crate::env::{TestEnv, check_no_token};
+use crate::process::{self, PATIENCE};
+
+/// Claims of a user, signed by nobody.
+const USER: &str = "eyJhbGciOiJub25lIn0.eyJ1cG4iOiJhbm5AY29udG9zby5jb20iLCJ0aWQiOiJjb250b3NvIn0.c2ln";
+
+fn whoami(env: &TestEnv, az: &FakeAz, arguments: &[&str]) -> Command {
+    let mut command = env.bastion(&[&["whoami"], arguments].concat());
+    command.env("PATH", az.search()).env("AZURE_CONFIG_DIR", az.path("profile"));
+    command
+}
+
+async fn said(command: Command) -> String {
+    let output = process::output(command, PATIENCE).await;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    check_no_token(&format!("{out}{err}"));
+    let times = out.lines().map(|line| match line.split_once("until") {
+        Some((before, _)) if !line.contains('{') => format!("{before}until        TIME\n"),
+        _ => format!("{line}\n"),
+    });
+    format!("exit {}\n{}----- err\n{err}", output.status.code().unwrap(), times.collect::<String>())
+}
+
+#[tokio::test]
+async fn a_person_by_az_without_a_workspace() {
+    let (env, az) = (TestEnv::new(), FakeAz::new());
+    az.gives("own", USER);
+    insta::assert_snapshot!(said(whoami(&env, &az, &[])).await, @r"
+    exit 0
+    credential  azure-cli
+    account     ann@contoso.com
+    tenant      contoso
+    until        TIME
+    ----- err
+    ");
+    let json = said(whoami(&env, &az, &["--format", "json"])).await;
+    assert!(
+        json.contains(r#""account":"ann@contoso.com""#) && json.contains(r#""passed_over":[]"#),
+        "{json}"
+    );
+}
+
+#[tokio::test]
+async fn a_broken_az_does_not_keep_others_from_being_asked_and_a_network_that_is_down_does() {
+    let (env, az) = (TestEnv::new(), FakeAz::new());
+    az.fails("Traceback (most recent call last): ModuleNotFoundError");
+    let told = said(whoami(&env, &az, &[])).await;
+    assert!(told.starts_with("exit 3") && told.contains("client-secret: AZURE_CLIENT_SECRET"), "{told}");
+    az.fails("ERROR: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded");
+    let told = said(whoami(&env, &az, &[])).await;
+    assert!(told.starts_with("exit 1") && !told.contains("client-secret"), "{told}");
+}
+
+#[tokio::test]
+async fn nobody_and_why() {
+    let (env, az) = (TestEnv::new(), FakeAz::new());
+    insta::assert_snapshot!(said(whoami(&env, &az, &[])).await, @r"
+    exit 3
+    credential   none
+    passed over  azure-cli: nobody is signed in to az
+    passed over  azure-developer-cli: azd is not installed (not found on PATH)
+    passed over  managed-identity: neither IDENTITY_ENDPOINT nor MSI_ENDPOINT is set
+    passed over  workload-identity: AZURE_FEDERATED_TOKEN_FILE is not set
+    passed over  github: ACTIONS_ID_TOKEN_REQUEST_URL is not set
+    passed over  azure-pipelines: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID is not set
+    passed over  client-secret: AZURE_CLIENT_SECRET is not set
+    passed over  client-certificate: AZURE_CLIENT_CERTIFICATE_PATH is not set
+    ----- err
+    error: no credential gave a token [sign-in]
+    hint: `az login`
+    ");
+}
+
+#[tokio::test]
+async fn an_application_by_its_secret() {
+    let (env, az, emulator) = (TestEnv::new(), FakeAz::new(), emulator(Vec::new()).await);
+    let endpoint = emulator.endpoint();
+    let authority = env.path("ca.pem");
+    std::fs::write(&authority, &endpoint.ca_pem).unwrap();
+    let mut command = whoami(&env, &az, &[]);
+    command
+        .env("BASTION_CA_FILE", &authority)
+        .env("AZURE_AUTHORITY_HOST", format!("https://login.localhost:{}/", endpoint.address.port()))
+        .env("AZURE_TENANT_ID", Emulator::TENANT)
+        .env("AZURE_CLIENT_ID", "app")
+        .env("AZURE_CLIENT_SECRET", "very-secret");
+    let told = said(command).await;
+    assert!(!told.contains("very-secret"), "{told}");
+    insta::assert_snapshot!(told, @r"
+    exit 0
+    credential   client-secret
+    application  00000000-0000-4000-8000-0000000e0004
+    tenant       00000000-0000-4000-8000-0000000e0002
+    until        TIME
+    passed over  azure-cli: nobody is signed in to az
+    passed over  azure-developer-cli: azd is not installed (not found on PATH)
+    passed over  managed-identity: neither IDENTITY_ENDPOINT nor MSI_ENDPOINT is set
+    passed over  workload-identity: AZURE_FEDERATED_TOKEN_FILE is not set
+    passed over  github: ACTIONS_ID_TOKEN_REQUEST_URL is not set
+    passed over  azure-pipelines: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID is not set
+    ----- err
+    ");
+}
+
+#[tokio::test]
+async fn a_managed_identity_by_its_endpoint() {
+    let (env, az) = (TestEnv::new(), FakeAz::new());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 8192];
+        let length = stream.read(&mut request).await.unwrap();
+        let body = format!(
+            r#"{{"access_token":"{USER}","expires_on":"4102444800","token_type":"Bearer","resource":"r"}}"#
+        );
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let mut command = whoami(&env, &az, &[]);
+    command.env("IDENTITY_ENDPOINT", format!("http://{address}/msi")).env("IDENTITY_HEADER", "header-secret");
+    insta::assert_snapshot!(said(command).await, @r"
+    exit 0
+    credential   managed-identity
+    account      ann@contoso.com
+    tenant       contoso
+    until        TIME
+    passed over  azure-cli: nobody is signed in to az
+    passed over  azure-developer-cli: azd is not installed (not found on PATH)
+    ----- err
+    ");
+    let request = serving.join_next().await.unwrap().unwrap();
+    assert!(request.contains("x-identity-header: header-secret"), "{request}");
+}
