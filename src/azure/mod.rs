@@ -4,6 +4,8 @@
 
 mod arm;
 mod bastion_host;
+mod cloud;
 
 pub use arm::{Arm, ArmError, Cloud};
 pub use bastion_host::{BastionHost, Refusal};
+pub use cloud::Addresses;

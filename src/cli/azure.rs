@@ -2,19 +2,19 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::SecretString;
 
+use super::network::Way;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::azure::{Arm, Cloud};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
-use crate::model::{Desired, Emulation, EmulatorEndpoint, PortRule, chain};
-use crate::net::{Network, Proxy, Trust};
+use crate::model::{Cloud as CloudName, Desired, Emulation, EmulatorEndpoint, NetworkRules, chain};
+use crate::net::{Network, Trust};
 use crate::supervisor::Surroundings;
 use crate::ui::Printer;
 
@@ -59,15 +59,16 @@ impl Azure {
     /// The emulator that the user named, or one of our own that serves this emulation.
     pub(super) async fn emulated(
         emulation: Emulation,
+        rules: &NetworkRules,
         settings: &Settings,
         printer: Printer,
     ) -> Result<Self, Failure> {
         match &settings.emulator {
             Some(file) => {
                 let endpoint = super::emulator::read_endpoint(file)?;
-                let proxy = proxy(settings)?;
+                let way = Way::new(&CloudName::Emulator, rules, settings)?;
                 printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
-                Ok(Self { surroundings: surroundings(&endpoint, proxy, &settings.ca_files)?, emulator: None })
+                Ok(Self { surroundings: surroundings(&endpoint, way)?, emulator: None })
             }
             None => {
                 printer.say("Azure is emulated in this process: no account, no cost");
@@ -77,7 +78,10 @@ impl Azure {
                     .map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
                 // It is on this machine, so no proxy is on the way, whatever the environment says.
                 Ok(Self {
-                    surroundings: surroundings(&emulator.endpoint(), None, &[])?,
+                    surroundings: surroundings(
+                        &emulator.endpoint(),
+                        Way { proxy: None, ca_files: Vec::new() },
+                    )?,
                     emulator: Some(Arc::new(EmulatorHere(Mutex::new(Some(emulator))))),
                 })
             }
@@ -99,26 +103,13 @@ impl Azure {
     }
 }
 
-fn surroundings(
-    endpoint: &EmulatorEndpoint,
-    proxy: Option<Proxy>,
-    ca_files: &[PathBuf],
-) -> Result<Surroundings, Failure> {
+fn surroundings(endpoint: &EmulatorEndpoint, way: Way) -> Result<Surroundings, Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::from_error(ExitStatus::Failed, error);
-    let trust = Trust::Only(endpoint.ca_pem.clone(), ca_files.to_vec());
-    let network = Network::new(&trust, proxy, USER_AGENT).map_err(|error| failed(&error))?;
-    let cloud =
-        Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
-    let arm = Arm::new(cloud, network.http().map_err(|error| failed(&error))?);
+    let trust = Trust::Only(endpoint.ca_pem.clone(), way.ca_files);
+    let network = Network::new(&trust, way.proxy, USER_AGENT).map_err(|error| failed(&error))?;
+    let arm = Arm::new(Cloud::emulated(endpoint), network.http().map_err(|error| failed(&error))?);
     let tokens = Arc::new(EmulatorToken(endpoint.token.clone().into()));
     Ok(Surroundings { arm, tokens, network })
-}
-
-fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
-    let Some(url) = &settings.proxy else { return Ok(None) };
-    let proxy = Proxy::new(url, &settings.no_proxy)
-        .map_err(|error| Failure::from_error(ExitStatus::Usage, &error))?;
-    Ok(Some(proxy))
 }
 
 /// Refuses a workspace that lives in Azure itself.
@@ -133,8 +124,8 @@ pub(super) fn only_emulated(desired: &Desired) -> Result<(), Failure> {
 pub(super) fn outside_reach(desired: &Desired) -> Option<(&'static str, &'static str)> {
     let way_out = "`cloud = \"emulator\"` in `[azure]` runs everything against the embedded emulator";
     match desired.cloud {
-        crate::model::Cloud::Emulator => None,
-        crate::model::Cloud::Public | crate::model::Cloud::UsGovernment | crate::model::Cloud::China => {
+        CloudName::Emulator => None,
+        CloudName::Public | CloudName::UsGovernment | CloudName::China | CloudName::Defined(_) => {
             Some((NO_SIGN_IN, way_out))
         }
     }

@@ -8,7 +8,7 @@ use super::azure::{EmulatorHere, outside_reach};
 use super::load::shown;
 use crate::config::{Loaded, Variables};
 use crate::instance::{Grants, Places};
-use crate::model::{Desired, Name, Reason};
+use crate::model::{Desired, Name, NetworkRules, Reason};
 use crate::supervisor::{Declared, Rejected, Setting, Source};
 use crate::ui::count;
 use crate::workspace::Workspace;
@@ -17,6 +17,8 @@ use crate::workspace::Workspace;
 pub(super) struct WorkspaceFiles {
     pub(super) workspace: Workspace,
     pub(super) places: Places,
+    /// The way to Azure that the instance was started with.
+    pub(super) network: NetworkRules,
     /// The emulator that follows the files, when there is one in this process.
     pub(super) emulator: Option<Arc<EmulatorHere>>,
 }
@@ -33,7 +35,7 @@ impl Source for WorkspaceFiles {
             report: None,
         })?;
         let variables: Variables = setting.variables.clone().into_iter().collect();
-        let Loaded { desired, diagnostics, .. } = files.load(&variables);
+        let Loaded { desired, network, diagnostics, .. } = files.load(&variables);
         let Some(desired) = desired else {
             let layers = files.layers();
             let source = files.source(&layers, &variables);
@@ -50,6 +52,11 @@ impl Source for WorkspaceFiles {
         if let Some((what, way_out)) = outside_reach(&desired) {
             let (what, hint) = (what.to_owned(), Some(way_out.to_owned()));
             return Err(Rejected { code: "not-supported-yet", what, hint, report: None });
+        }
+        if network != self.network {
+            tracing::warn!(
+                "`[network]` of your own configuration has changed: that takes effect when `bastion up` starts again"
+            );
         }
         let withheld = self.withheld(&desired, setting);
         Ok(Declared { desired, withheld })

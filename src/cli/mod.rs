@@ -21,6 +21,7 @@ mod failure;
 mod following;
 mod instance;
 mod load;
+mod network;
 mod pick;
 mod plan;
 mod port;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::azure::{Azure, no_sign_in_yet};
 use super::declaration::Fixed;
 use super::settings::Settings;
-use super::{ExitStatus, Failure, stop};
+use super::{ExitStatus, Failure, load, stop};
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
     Machine, Name, NameError, Port, Reason, ResourceId, Service, State, Target, Tunnel, TunnelStatus,
@@ -85,7 +85,8 @@ pub(super) async fn run(
     let mut signals = StopSignals::register().map_err(|error| {
         Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
     })?;
-    let azure = Azure::emulated(desired.emulation.clone(), settings, printer).await?;
+    let network = load::network(settings, printer)?;
+    let azure = Azure::emulated(desired.emulation.clone(), &network, settings, printer).await?;
     let parts = Parts {
         source: Arc::new(Fixed(desired)),
         dialer: Arc::new(azure.surroundings.clone()),

@@ -14,6 +14,7 @@ use super::attach::{Wish, attach};
 use super::azure::{Azure, only_emulated};
 use super::declaration::WorkspaceFiles;
 use super::instance::{Running, kinds, refused};
+use super::load::Checked;
 use super::running::Meant;
 use super::settings::Settings;
 use super::telling::Telling;
@@ -21,7 +22,7 @@ use super::wait::appear;
 use super::{ExitStatus, Failure, Format, load, pick, refuse, stop};
 use crate::control::{About, server};
 use crate::instance::{ClaimError, Lock};
-use crate::model::{Desired, Name, Pattern};
+use crate::model::{Desired, Name, NetworkRules, Pattern};
 use crate::supervisor::Remains;
 use crate::supervisor::{Handle, Parts, Setting, Supervisor};
 use crate::sys::clock;
@@ -75,7 +76,7 @@ pub(super) async fn run(
     let allowed = kinds(&arguments.allow).map_err(|refused| Failure::refused(&refused))?;
     let meant = Meant::find(settings)?;
     let workspace = load::find(settings)?;
-    let desired = load::load(settings, printer)?;
+    let Checked { desired, network, values: _ } = load::checked(settings, printer, "nothing was started")?;
     only_emulated(&desired)?;
     let patterns = pick::patterns(&arguments.tunnels)?;
     declares_something(&desired, &patterns, &settings.profiles)?;
@@ -109,7 +110,7 @@ pub(super) async fn run(
             }
         }
     };
-    let start = Start { workspace, desired, watch, wish, telling, lock, started: now };
+    let start = Start { workspace, desired, network, watch, wish, telling, lock, started: now };
     Box::pin(start.run(&meant, settings, &mut signals, printer)).await
 }
 
@@ -117,6 +118,7 @@ pub(super) async fn run(
 struct Start {
     workspace: Workspace,
     desired: Desired,
+    network: NetworkRules,
     watch: Option<Mode>,
     wish: Wish,
     telling: Telling,
@@ -137,10 +139,11 @@ impl Start {
             let path = load::shown(lock.socket());
             Failure::new(ExitStatus::Failed, format!("listening for other commands on {path}: {error}"))
         })?;
-        let azure = Azure::emulated(self.desired.emulation.clone(), settings, printer).await?;
+        let azure = Azure::emulated(self.desired.emulation.clone(), &self.network, settings, printer).await?;
         let source = WorkspaceFiles {
             workspace: self.workspace,
             places: settings.places(),
+            network: self.network,
             emulator: azure.emulator(),
         };
         let parts = Parts {

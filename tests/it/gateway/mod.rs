@@ -8,6 +8,7 @@ mod ends;
 mod exchange;
 mod frames;
 mod held;
+mod lab;
 mod limits;
 mod path;
 mod patience;
