@@ -11,6 +11,8 @@ mod config;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod detour;
+#[cfg(test)]
 mod env;
 #[cfg(test)]
 #[cfg(unix)]
