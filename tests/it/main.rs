@@ -11,6 +11,7 @@ mod config;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+#[cfg(unix)]
 mod detour;
 #[cfg(test)]
 mod env;

@@ -167,12 +167,14 @@ async fn schemas() {
 }
 
 /// A configuration of the user's own.
+#[cfg(unix)]
 fn own(env: &TestEnv, text: &str) {
     let directory = env.work().parent().unwrap().join("home/.config/bastion");
     std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(directory.join("config.toml"), text).unwrap();
 }
 
+#[cfg(unix)]
 const LAB: &str = "[azure]\ncloud = \"lab\"\nsubscription = \"s\"\nresource_group = \"rg\"\n[bastions.hub]\n";
 
 #[tokio::test]
