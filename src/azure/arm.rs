@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::bastion_host::{BastionHost, ReadError};
 use super::challenge::Challenge;
 use crate::model::{Blocked, Disposition, PortRule, ResourceId, printable};
-use crate::net::{Http, HttpError};
+use crate::net::{Http, HttpError, ProxyError, UNTRUSTED};
 
 /// The API version of bastion reads that other clients are known to use with success.
 const API_VERSION: &str = "2024-05-01";
@@ -135,7 +135,8 @@ impl ArmError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Send { source: HttpError::TooLong, .. } | Self::Answer { .. } => "arm-answer",
-            Self::Send { .. } => "arm-unreachable",
+            Self::Send { source, .. } if source.is_untrusted() => "untrusted-certificate",
+            Self::Send { source, .. } => source.proxy().map_or("arm-unreachable", ProxyError::code),
             Self::Refused { status: 401, .. } => "sign-in",
             Self::Refused { status: 403, .. } => "denied",
             Self::Refused { status: 404, .. } => "not-found",
@@ -157,6 +158,10 @@ impl ArmError {
             Self::Send { source: HttpError::TooLong, .. } | Self::Answer { .. } => {
                 Disposition::Blocked(Blocked::Answer)
             }
+            Self::Send { source, .. } if source.proxy().is_some_and(ProxyError::is_lasting) => {
+                Disposition::Blocked(Blocked::Denied)
+            }
+            Self::Send { source, .. } if source.is_untrusted() => Disposition::Blocked(Blocked::Answer),
             Self::Send { .. } => Disposition::Retry,
             Self::Refused { status, retry_after, .. } => match (*status, retry_after) {
                 (401, _) => Disposition::Blocked(Blocked::SignIn),
@@ -184,7 +189,9 @@ impl ArmError {
             Self::Answer { .. } => Some(
                 "a token goes only to a bare DNS name that ARM answered; is a proxy on the way?".to_owned(),
             ),
-            Self::Send { .. } | Self::Refused { .. } => None,
+            Self::Send { source, .. } if source.is_tls() => Some(UNTRUSTED.to_owned()),
+            Self::Send { source, .. } => source.proxy().map(|proxy| proxy.hint().to_owned()),
+            Self::Refused { .. } => None,
         }
     }
 }

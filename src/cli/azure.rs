@@ -3,19 +3,19 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::SecretString;
 
+use super::network::Way;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::azure::{Addresses, Arm, Cloud, SignIns};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
-use crate::model::{Desired, Emulation, EmulatorEndpoint, PortRule, chain};
-use crate::net::{Network, Proxy, Trust};
+use crate::model::{Cloud as CloudName, Desired, Emulation, EmulatorEndpoint, NetworkRules, chain};
+use crate::net::{Network, Trust};
 use crate::supervisor::{OneSource, Surroundings};
 use crate::sys::clock;
 use crate::ui::Printer;
@@ -61,22 +61,28 @@ impl Azure {
     /// The Azure that a declaration lives in.
     pub(super) async fn of(
         desired: &Desired,
+        rules: &NetworkRules,
         settings: &Settings,
         printer: Printer,
     ) -> Result<Self, Failure> {
-        match addresses(desired.cloud, settings) {
-            Some(addresses) => Self::real(&addresses, settings),
-            None => Self::emulated(desired.emulation.clone(), settings, printer).await,
+        match Cloud::of(&desired.cloud).zip(addresses(&desired.cloud, settings)) {
+            Some((cloud, addresses)) => {
+                Self::real(cloud, &addresses, network(&desired.cloud, rules, settings)?, settings)
+            }
+            None => Self::emulated(desired.emulation.clone(), rules, settings, printer).await,
         }
     }
 
     /// Azure itself. Nobody is asked for a token yet.
-    fn real(addresses: &Addresses, settings: &Settings) -> Result<Self, Failure> {
-        let network = network(settings)?;
+    fn real(
+        cloud: Cloud,
+        addresses: &Addresses,
+        network: Network,
+        settings: &Settings,
+    ) -> Result<Self, Failure> {
         let http = network.http().map_err(|error| failed(&error))?;
         let sign_ins = SignIns::new(addresses, settings.sign_in.clone(), http.clone(), clock::now);
-        let resource_manager = addresses.resource_manager.clone();
-        let arm = Arm::new(Cloud { resource_manager, gateway_ports: PortRule::Forbidden }, http);
+        let arm = Arm::new(cloud, http);
         let surroundings = Surroundings { arm, sign_in: Arc::new(sign_ins), network };
         Ok(Self { surroundings, emulator: None })
     }
@@ -84,15 +90,16 @@ impl Azure {
     /// The emulator that the user named, or one of our own that serves this emulation.
     pub(super) async fn emulated(
         emulation: Emulation,
+        rules: &NetworkRules,
         settings: &Settings,
         printer: Printer,
     ) -> Result<Self, Failure> {
         match &settings.emulator {
             Some(file) => {
                 let endpoint = super::emulator::read_endpoint(file)?;
-                let proxy = proxy(settings)?;
+                let way = Way::new(&CloudName::Emulator, rules, settings)?;
                 printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
-                Ok(Self { surroundings: surroundings(&endpoint, proxy, &settings.ca_files)?, emulator: None })
+                Ok(Self { surroundings: surroundings(&endpoint, way)?, emulator: None })
             }
             None => {
                 printer.say("Azure is emulated in this process: no account, no cost");
@@ -102,7 +109,10 @@ impl Azure {
                     .map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
                 // It is on this machine, so no proxy is on the way, whatever the environment says.
                 Ok(Self {
-                    surroundings: surroundings(&emulator.endpoint(), None, &[])?,
+                    surroundings: surroundings(
+                        &emulator.endpoint(),
+                        Way { proxy: None, ca_files: Vec::new() },
+                    )?,
                     emulator: Some(Arc::new(EmulatorHere(Mutex::new(Some(emulator))))),
                 })
             }
@@ -124,31 +134,18 @@ impl Azure {
     }
 }
 
-fn surroundings(
-    endpoint: &EmulatorEndpoint,
-    proxy: Option<Proxy>,
-    ca_files: &[PathBuf],
-) -> Result<Surroundings, Failure> {
-    let trust = Trust::Only(endpoint.ca_pem.clone(), ca_files.to_vec());
-    let network = Network::new(&trust, proxy, USER_AGENT).map_err(|error| failed(&error))?;
-    let cloud =
-        Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
-    let arm = Arm::new(cloud, network.http().map_err(|error| failed(&error))?);
+fn surroundings(endpoint: &EmulatorEndpoint, way: Way) -> Result<Surroundings, Failure> {
+    let trust = Trust::Only(endpoint.ca_pem.clone(), way.ca_files);
+    let network = Network::new(&trust, way.proxy, USER_AGENT).map_err(|error| failed(&error))?;
+    let arm = Arm::new(Cloud::emulated(endpoint), network.http().map_err(|error| failed(&error))?);
     let token: Arc<dyn AccessTokens> = Arc::new(EmulatorToken(endpoint.token.clone().into()));
     Ok(Surroundings { arm, sign_in: Arc::new(OneSource(token)), network })
 }
 
-/// How connections to Azure itself are made.
-fn network(settings: &Settings) -> Result<Network, Failure> {
-    let trust = Trust::System(settings.ca_files.clone());
-    Network::new(&trust, proxy(settings)?, USER_AGENT).map_err(|error| failed(&error))
-}
-
-fn proxy(settings: &Settings) -> Result<Option<Proxy>, Failure> {
-    let Some(url) = &settings.proxy else { return Ok(None) };
-    let proxy = Proxy::new(url, &settings.no_proxy)
-        .map_err(|error| Failure::from_error(ExitStatus::Usage, &error))?;
-    Ok(Some(proxy))
+/// How connections to a cloud other than the emulator are made.
+fn network(cloud: &CloudName, rules: &NetworkRules, settings: &Settings) -> Result<Network, Failure> {
+    let way = Way::new(cloud, rules, settings)?;
+    Network::new(&Trust::System(way.ca_files), way.proxy, USER_AGENT).map_err(|error| failed(&error))
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
@@ -156,20 +153,22 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
 }
 
 /// The sign-ins of a cloud, for a command that wants nothing else of it; none in the emulator's.
-pub(super) fn sign_ins(cloud: crate::model::Cloud, settings: &Settings) -> Result<Option<SignIns>, Failure> {
+pub(super) fn sign_ins(
+    cloud: &CloudName,
+    rules: &NetworkRules,
+    settings: &Settings,
+) -> Result<Option<SignIns>, Failure> {
     let Some(addresses) = addresses(cloud, settings) else { return Ok(None) };
-    let http = network(settings)?.http().map_err(|error| failed(&error))?;
+    let http = network(cloud, rules, settings)?.http().map_err(|error| failed(&error))?;
     Ok(Some(SignIns::new(&addresses, settings.sign_in.clone(), http, clock::now)))
 }
 
 /// Where a cloud is; none for the emulator, whose addresses it says itself.
-fn addresses(cloud: crate::model::Cloud, settings: &Settings) -> Option<Addresses> {
-    let mut addresses = match cloud {
-        crate::model::Cloud::Public => Addresses::public(),
-        crate::model::Cloud::UsGovernment => return Some(Addresses::us_government()),
-        crate::model::Cloud::China => return Some(Addresses::china()),
-        crate::model::Cloud::Emulator => return None,
-    };
+fn addresses(cloud: &CloudName, settings: &Settings) -> Option<Addresses> {
+    let mut addresses = Addresses::of(cloud)?;
+    if *cloud != CloudName::Public {
+        return Some(addresses);
+    }
     // The user's own environment may lead the sign-in elsewhere, as in every program that signs in to Azure. A
     // workspace cannot.
     if let Some(host) = &settings.sign_in.authority_host {
@@ -181,8 +180,8 @@ fn addresses(cloud: crate::model::Cloud, settings: &Settings) -> Option<Addresse
 /// Refuses a workspace that lives in Azure itself.
 pub(super) fn only_emulated(desired: &Desired) -> Result<(), Failure> {
     match desired.cloud {
-        crate::model::Cloud::Emulator => Ok(()),
-        crate::model::Cloud::Public | crate::model::Cloud::UsGovernment | crate::model::Cloud::China => {
+        CloudName::Emulator => Ok(()),
+        CloudName::Public | CloudName::UsGovernment | CloudName::China | CloudName::Defined(_) => {
             let what = "this workspace lives in Azure itself: there is nothing to emulate";
             let way_out = "`cloud = \"emulator\"` in `[azure]` has it run against an emulator";
             Err(Failure::new(ExitStatus::Usage, what).hint(way_out))

@@ -92,7 +92,7 @@ impl Findings {
         let files = read(workspace)?;
         let environment = workspace.environment().map(Name::as_str);
         let variables = settings.variables(&files.mentioned(), environment);
-        let Loaded { desired, diagnostics, warnings, values: _ } = files.load(&variables);
+        let Loaded { desired, diagnostics, warnings, values: _, network: _ } = files.load(&variables);
         let layers = files.layers();
         let source = files.source(&layers, &variables);
         for warning in &warnings {

@@ -18,7 +18,7 @@ use crate::ui::{self, Printer};
 pub(super) struct Arguments {}
 
 pub(super) fn run(settings: &Settings, format: Format, printer: Printer) -> Result<ExitStatus, Failure> {
-    let Checked { desired, values } = checked(settings, printer, "nothing is shown")?;
+    let Checked { desired, values, network: _ } = checked(settings, printer, "nothing is shown")?;
     let unsaid = defaults_of(&desired).into_iter().map(|(key, text)| {
         let value = Value { key: key.clone(), text, origin: Origin::Default, place: None };
         (key, value)

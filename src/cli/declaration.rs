@@ -8,7 +8,7 @@ use super::azure::EmulatorHere;
 use super::load::shown;
 use crate::config::{Loaded, Variables};
 use crate::instance::{Grants, Places};
-use crate::model::{Cloud, Desired, Name, Reason};
+use crate::model::{Cloud, Desired, Name, NetworkRules, Reason};
 use crate::supervisor::{Declared, Rejected, Setting, Source};
 use crate::ui::count;
 use crate::workspace::Workspace;
@@ -19,6 +19,8 @@ pub(super) struct WorkspaceFiles {
     pub(super) places: Places,
     /// The cloud that the instance was started in.
     pub(super) cloud: Cloud,
+    /// The way to Azure that the instance was started with.
+    pub(super) network: NetworkRules,
     /// The emulator that follows the files, when there is one in this process.
     pub(super) emulator: Option<Arc<EmulatorHere>>,
 }
@@ -40,7 +42,7 @@ impl Source for WorkspaceFiles {
             return Err(Rejected { code: "rejected", what, hint: None, report: None });
         }
         let variables: Variables = setting.variables.clone().into_iter().collect();
-        let Loaded { desired, diagnostics, .. } = files.load(&variables);
+        let Loaded { desired, network, diagnostics, .. } = files.load(&variables);
         let Some(desired) = desired else {
             let layers = files.layers();
             let source = files.source(&layers, &variables);
@@ -59,6 +61,11 @@ impl Source for WorkspaceFiles {
             let what = "the workspace lives in another cloud now than when this was started".to_owned();
             let hint = Some("`bastion down`, then `bastion up`".to_owned());
             return Err(Rejected { code: "cloud-changed", what, hint, report: None });
+        }
+        if network != self.network {
+            tracing::warn!(
+                "`[network]` of your own configuration has changed: that takes effect when `bastion up` starts again"
+            );
         }
         let withheld = self.withheld(&desired, setting);
         Ok(Declared { desired, withheld })

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::config::{Loaded, Value};
-use crate::model::{Desired, Name, printable};
+use crate::model::{Desired, Name, NetworkRules, printable};
 use crate::ui::{Printer, count};
 use crate::workspace::{Files, FindError, ReadError, Where, Workspace};
 
@@ -50,11 +50,21 @@ pub(super) struct Checked {
     pub(super) desired: Desired,
     /// Every value that a file sets.
     pub(super) values: Vec<Value>,
+    /// What the user's own configuration says of the way to Azure.
+    pub(super) network: NetworkRules,
 }
 
 /// Finds, reads and checks the workspace's files; every mistake in them is shown.
 pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Failure> {
     checked(settings, printer, "nothing was started").map(|checked| checked.desired)
+}
+
+/// What the user's own configuration says of the way to Azure, for a command that has no workspace.
+pub(super) fn network(settings: &Settings, printer: Printer) -> Result<NetworkRules, Failure> {
+    match Workspace::none(&place(settings)?) {
+        Some(none) => Ok(checked_in(&none, settings, printer, "nothing was started")?.network),
+        None => Ok(NetworkRules::default()),
+    }
 }
 
 /// As [`load`], with what a mistake leads to.
@@ -71,7 +81,7 @@ pub(super) fn checked_in(
 ) -> Result<Checked, Failure> {
     let files = read(workspace)?;
     let variables = settings.variables(&files.mentioned(), settings.environment.as_deref());
-    let Loaded { desired, diagnostics, warnings, values } = files.load(&variables);
+    let Loaded { desired, network, diagnostics, warnings, values } = files.load(&variables);
     let layers = files.layers();
     let source = files.source(&layers, &variables);
     for diagnostic in warnings.iter().chain(&diagnostics) {
@@ -87,7 +97,7 @@ pub(super) fn checked_in(
         };
         Failure::new(ExitStatus::Usage, format!("{what} has {mistakes}; {so}"))
     })?;
-    Ok(Checked { desired, values })
+    Ok(Checked { desired, values, network })
 }
 
 fn environment(text: &str) -> Result<Name, Failure> {

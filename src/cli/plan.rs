@@ -62,7 +62,8 @@ pub(super) fn safe(lines: &[String]) -> Vec<String> {
 /// What `up` would do, and how many changes that is.
 fn from_nothing(settings: &Settings, printer: Printer) -> Result<(Vec<String>, usize), Failure> {
     let workspace = find(settings)?;
-    let Checked { desired, values: _ } = checked_in(&workspace, settings, printer, "there is no plan")?;
+    let Checked { desired, values: _, network: _ } =
+        checked_in(&workspace, settings, printer, "there is no plan")?;
     warn_of_profiles(&desired, &settings.profiles, printer);
     let chosen = specs(&desired, |_, tunnel| by_default(tunnel, &settings.profiles));
     let actual = Actual { ipv6_loopback: socket::has_ipv6_loopback(), ..Actual::default() };

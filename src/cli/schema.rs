@@ -21,6 +21,8 @@ enum What {
     /// The file bastion.toml
     #[default]
     Bastion,
+    /// Your own configuration, config.toml
+    Config,
     /// The answer of `status --format json`
     Status,
     /// A line of `up --format json`
@@ -30,6 +32,7 @@ enum What {
 pub(super) fn run(arguments: &Arguments, printer: Printer) -> ExitStatus {
     let text = match arguments.what {
         What::Bastion => config::schema(),
+        What::Config => config::user_schema(),
         What::Status => control::schema(),
         What::Event => control::event_schema(),
     };

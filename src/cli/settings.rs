@@ -31,8 +31,8 @@ pub(super) struct Settings {
     pub(super) emulator: Option<PathBuf>,
     /// The home directory, where the search for a workspace stops.
     pub(super) home: Option<PathBuf>,
-    /// `HTTPS_PROXY`, or `ALL_PROXY`.
-    pub(super) proxy: Option<String>,
+    /// `HTTPS_PROXY`, or `ALL_PROXY`: which of them, and what it says.
+    pub(super) proxy: Option<(&'static str, String)>,
     /// `NO_PROXY`.
     pub(super) no_proxy: String,
     /// `BASTION_CA_FILE`, `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`: authorities to believe besides the system's.
@@ -69,7 +69,9 @@ impl Settings {
             },
             emulator: set("BASTION_EMULATOR").map(PathBuf::from),
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
-            proxy: text(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+            proxy: ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+                .into_iter()
+                .find_map(|name| Some((name, text(&[name])?))),
             no_proxy: text(&["NO_PROXY", "no_proxy"]).unwrap_or_default(),
             ca_files: ["BASTION_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
                 .into_iter()

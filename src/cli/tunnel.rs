@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::azure::Azure;
 use super::declaration::Fixed;
 use super::settings::Settings;
-use super::{ExitStatus, Failure, stop};
+use super::{ExitStatus, Failure, load, stop};
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
     Machine, Name, NameError, Port, Reason, ResourceId, Service, State, Target, Tunnel, TunnelStatus,
@@ -93,7 +93,8 @@ pub(super) async fn run(
     let mut signals = StopSignals::register().map_err(|error| {
         Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
     })?;
-    let azure = Azure::of(&desired, settings, printer).await?;
+    let network = load::network(settings, printer)?;
+    let azure = Azure::of(&desired, &network, settings, printer).await?;
     let parts = Parts {
         source: Arc::new(Fixed(desired)),
         dialer: Arc::new(azure.surroundings.clone()),

@@ -13,6 +13,7 @@ use super::azure::Azure;
 use super::declaration::WorkspaceFiles;
 use super::instance::{Running, kinds, refused};
 use super::listening::Listening;
+use super::load::Checked;
 use super::running::Meant;
 use super::settings::Settings;
 use super::telling::Telling;
@@ -20,7 +21,7 @@ use super::wait::appear;
 use super::{ExitStatus, Failure, Format, load, pick, refuse, stop};
 use crate::control::{About, server};
 use crate::instance::{ClaimError, Lock};
-use crate::model::{Desired, Name, Pattern};
+use crate::model::{Desired, Name, NetworkRules, Pattern};
 use crate::supervisor::Remains;
 use crate::supervisor::{Handle, Parts, Setting, Supervisor};
 use crate::sys::clock;
@@ -76,7 +77,7 @@ pub(super) async fn run(
         kinds(&arguments.allow).map_err(|refused| Failure::refused(&refused).status(ExitStatus::Usage))?;
     let workspace = load::find(settings)?;
     let meant = Meant::of(&workspace, settings)?;
-    let desired = load::load(settings, printer)?;
+    let Checked { desired, network, values: _ } = load::checked(settings, printer, "nothing was started")?;
     let patterns = pick::patterns(&arguments.tunnels)?;
     declares_something(&desired, &patterns, &settings.profiles)?;
     pick::warn_of_profiles(&desired, &settings.profiles, printer);
@@ -109,7 +110,7 @@ pub(super) async fn run(
             }
         }
     };
-    let start = Start { workspace, desired, watch, wish, telling, lock, started: now };
+    let start = Start { workspace, desired, network, watch, wish, telling, lock, started: now };
     Box::pin(start.run(&meant, settings, &mut signals, printer)).await
 }
 
@@ -117,6 +118,7 @@ pub(super) async fn run(
 struct Start {
     workspace: Workspace,
     desired: Desired,
+    network: NetworkRules,
     watch: Option<Mode>,
     wish: Wish,
     telling: Telling,
@@ -137,11 +139,12 @@ impl Start {
             let path = load::shown(lock.socket());
             Failure::new(ExitStatus::Failed, format!("listening for other commands on {path}: {error}"))
         })?;
-        let azure = Azure::of(&self.desired, settings, printer).await?;
+        let azure = Azure::of(&self.desired, &self.network, settings, printer).await?;
         let source = WorkspaceFiles {
             workspace: self.workspace,
             places: settings.places(),
-            cloud: self.desired.cloud,
+            cloud: self.desired.cloud.clone(),
+            network: self.network,
             emulator: azure.emulator(),
         };
         let parts = Parts {

@@ -7,10 +7,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::azure::sign_ins;
+use super::load::Checked;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, Format, load};
 use crate::azure::{Account, Granted, PassedOver, SignInError, credential_word};
-use crate::model::{Cloud, Disposition, Identity, Name};
+use crate::model::{Cloud, Disposition, Identity, Name, NetworkRules};
 use crate::ui::{Printer, pairs, terminal_width};
 use crate::workspace::{FindError, Workspace};
 
@@ -32,8 +33,8 @@ pub(super) async fn run(
     format: Format,
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
-    let (cloud, askers) = askers(settings, printer)?;
-    let Some(sign_ins) = sign_ins(cloud, settings)? else {
+    let (cloud, rules, askers) = askers(settings, printer)?;
+    let Some(sign_ins) = sign_ins(&cloud, &rules, settings)? else {
         match format {
             Format::Text => printer.say("The cloud is the emulator: nobody signs in"),
             Format::Json => {
@@ -59,7 +60,7 @@ pub(super) async fn run(
         told.push(object(asker, &answer));
     }
     if format == Format::Json {
-        printer.data(&json!({ "version": 1, "cloud": word(cloud), "identities": told }).to_string());
+        printer.data(&json!({ "version": 1, "cloud": word(&cloud), "identities": told }).to_string());
     }
     Ok(status)
 }
@@ -68,8 +69,9 @@ fn worse(one: ExitStatus, other: ExitStatus) -> ExitStatus {
     if other == ExitStatus::Done { one } else { other }
 }
 
-fn word(cloud: Cloud) -> &'static str {
+fn word(cloud: &Cloud) -> &str {
     match cloud {
+        Cloud::Defined(definition) => definition.name.as_str(),
         Cloud::Public => "public",
         Cloud::UsGovernment => "us-government",
         Cloud::China => "china",
@@ -78,22 +80,22 @@ fn word(cloud: Cloud) -> &'static str {
 }
 
 /// Everybody that the workspace has sign in; without a workspace, whoever can.
-fn askers(settings: &Settings, printer: Printer) -> Result<(Cloud, Vec<Asker>), Failure> {
+fn askers(settings: &Settings, printer: Printer) -> Result<(Cloud, NetworkRules, Vec<Asker>), Failure> {
     let nobody = || vec![Asker { identity: Identity::default(), bastions: Vec::new() }];
     let found = Workspace::find(&load::place(settings)?);
     if let Err(FindError::None { .. }) = &found
         && settings.file.is_none()
     {
-        return Ok((Cloud::Public, nobody()));
+        return Ok((Cloud::Public, load::network(settings, printer)?, nobody()));
     }
-    let desired = load::load(settings, printer)?;
+    let Checked { desired, network, values: _ } = load::checked(settings, printer, "nobody was asked")?;
     let mut identities: BTreeMap<Identity, Vec<Name>> = BTreeMap::new();
     for (name, bastion) in desired.bastions {
         identities.entry(bastion.identity).or_default().push(name);
     }
     let askers = identities.into_iter().map(|(identity, bastions)| Asker { identity, bastions });
     let askers: Vec<Asker> = askers.collect();
-    Ok((desired.cloud, if askers.is_empty() { nobody() } else { askers }))
+    Ok((desired.cloud, network, if askers.is_empty() { nobody() } else { askers }))
 }
 
 fn tell(asker: &Asker, answer: &Result<Granted, SignInError>, before: &[Value], printer: Printer) {

@@ -29,6 +29,10 @@ pub const CODES: &[(&str, &str)] = &[
     (INVALID_TUNNEL, "The text is not a tunnel in short form."),
     (PORT_OUT_OF_RANGE, "The port is outside 1 to 65535 (for listening, 0 to 65535)."),
     (UNKNOWN_CLOUD, "No cloud has this name."),
+    (BUILT_IN_CLOUD, "The name of a built-in cloud stands for a cloud of the user's own."),
+    (INVALID_URL, "The text is not a URL of the kind that the key takes."),
+    (INSECURE_URL, "The URL would be spoken to without TLS."),
+    (CA_FILE, "No certificate authority can be read from the file that the key names."),
     (UNKNOWN_BASTION, "No bastion of this name is declared."),
     (UNKNOWN_TARGET, "No target of this name is declared."),
     (DUPLICATE_LISTEN_ADDRESS, "Two tunnels listen on the same address."),
@@ -62,6 +66,10 @@ pub(super) const INVALID_LISTEN: &str = "invalid-listen";
 pub(super) const INVALID_TUNNEL: &str = "invalid-tunnel";
 pub(super) const PORT_OUT_OF_RANGE: &str = "port-out-of-range";
 pub(super) const UNKNOWN_CLOUD: &str = "unknown-cloud";
+pub(super) const BUILT_IN_CLOUD: &str = "built-in-cloud";
+pub(super) const INVALID_URL: &str = "invalid-url";
+pub(super) const INSECURE_URL: &str = "insecure-url";
+pub(super) const CA_FILE: &str = "ca-file";
 pub(super) const UNKNOWN_BASTION: &str = "unknown-bastion";
 pub(super) const UNKNOWN_TARGET: &str = "unknown-target";
 pub(super) const DUPLICATE_LISTEN_ADDRESS: &str = "duplicate-listen-address";

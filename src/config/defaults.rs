@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use jiff::fmt::friendly::SpanPrinter;
 use toml::Value;
 
-use crate::model::{Bastion, Behaviour, Cloud, CredentialKind, Desired, Name, OnOutage, Probe, Tunnel};
+use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, Probe, Tunnel};
 
 /// The effective value of every key that has one where no file sets it, as pairs of a dotted key and TOML's text.
 ///
@@ -14,7 +14,7 @@ use crate::model::{Bastion, Behaviour, Cloud, CredentialKind, Desired, Name, OnO
 pub fn defaults_of(desired: &Desired) -> Vec<(String, String)> {
     let mut all = List(Vec::new());
     all.add("name", text(desired.workspace.as_str()));
-    all.add("azure.cloud", text(cloud(desired.cloud)));
+    all.add("azure.cloud", text(desired.cloud.name()));
     for (name, bastion) in &desired.bastions {
         all.bastion(&format!("bastions.{}", part(name)), bastion);
     }
@@ -81,15 +81,6 @@ impl List {
         for (key, value) in all {
             self.add(&format!("{at}.{key}"), value);
         }
-    }
-}
-
-fn cloud(cloud: Cloud) -> &'static str {
-    match cloud {
-        Cloud::Public => "public",
-        Cloud::UsGovernment => "us-government",
-        Cloud::China => "china",
-        Cloud::Emulator => "emulator",
     }
 }
 

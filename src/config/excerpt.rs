@@ -1,5 +1,6 @@
 //! The lines that a diagnostic speaks about, layer by layer, made safe for a terminal.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -7,7 +8,8 @@ use annotate_snippets::Snippet;
 
 use super::Source;
 use super::diagnostic::{Diagnostic, visible};
-use super::layers::Layers;
+use super::hide;
+use super::layers::{LayerKind, Layers};
 use crate::model::safe_char;
 
 /// Lines longer than this are not shown whole.
@@ -39,7 +41,12 @@ impl<'a> Excerpts<'a> {
         }
         let excerpt = |(index, wanted): (usize, Vec<usize>)| {
             let (layer, base) = layers.get(index)?;
-            Some((index, Excerpt::new(layer.path, layer.text, base, wanted)))
+            // A proxy's password stands in the user's own configuration, and this may end up in a ticket.
+            let text = match layer.kind {
+                LayerKind::User => Cow::Owned(hide::credentials(layer.text)),
+                LayerKind::Workspace | LayerKind::Environment | LayerKind::Local => Cow::Borrowed(layer.text),
+            };
+            Some((index, Excerpt::new(layer.path, &text, base, wanted)))
         };
         let all = wanted.into_iter().filter_map(excerpt).collect();
         Self { layers, all }

@@ -6,9 +6,11 @@
 use std::ops::RangeInclusive;
 
 mod emulator;
+mod own;
 mod workspace;
 
 pub(super) use emulator::{EMULATOR, EMULATOR_BASTION, FAULT};
+pub(super) use own::{CLOUD, NETWORK, OWN, PERSONAL, USER};
 pub(super) use workspace::{AZURE, BACKOFF, BASTION, DEFAULTS, ROOT, TARGET, TUNNEL};
 
 /// The keys of one kind of table.

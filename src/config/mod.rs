@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::Desired;
+use crate::model::{Desired, NetworkRules};
 
 mod codes;
 mod defaults;
@@ -17,6 +17,7 @@ mod diagnostic;
 mod document;
 mod excerpt;
 mod expand;
+mod hide;
 mod interpolate;
 mod keys;
 mod layers;
@@ -40,7 +41,7 @@ pub use layers::{Layer, LayerKind};
 pub use lower::read_duration;
 pub use place::Place;
 pub use provenance::{Origin, Value};
-pub use schema::schema;
+pub use schema::{schema, user_schema};
 pub use variables::Variables;
 
 use document::Map;
@@ -65,6 +66,8 @@ pub struct Source<'a> {
 pub struct Loaded {
     /// What is declared; there exactly when there is no mistake.
     pub desired: Option<Desired>,
+    /// What the user's own configuration says of the way to Azure.
+    pub network: NetworkRules,
     /// The mistakes, in the order of the layers and of their lines.
     pub diagnostics: Vec<Diagnostic>,
     /// What is no mistake, but should be known.
@@ -76,10 +79,19 @@ pub struct Loaded {
 impl Loaded {
     /// Adds a mistake that the files alone do not show: the value of a key cannot be used.
     pub fn refuse(&mut self, key: &str, message: &str, label: &str, help: &str) {
+        self.refuse_as(codes::INVALID_VALUE, key, message, label, help);
+    }
+
+    /// The same of a file with certificate authorities.
+    pub fn refuse_ca_file(&mut self, key: &str, message: &str, label: &str, help: &str) {
+        self.refuse_as(codes::CA_FILE, key, message, label, help);
+    }
+
+    fn refuse_as(&mut self, code: &'static str, key: &str, message: &str, label: &str, help: &str) {
         let place = self.values.iter().find(|value| value.key == key).and_then(|value| value.place.clone());
         let found = match place {
-            Some(place) => Diagnostic::new(codes::INVALID_VALUE, place, message, label),
-            None => Diagnostic::without_place(codes::INVALID_VALUE, message),
+            Some(place) => Diagnostic::new(code, place, message, label),
+            None => Diagnostic::without_place(code, message),
         };
         self.diagnostics.push(found.help(help));
         self.desired = None;
@@ -99,20 +111,25 @@ pub const MAX_DIAGNOSTICS: usize = 1_000;
 pub fn load(source: &Source<'_>) -> Loaded {
     let layers = Layers::new(source.layers);
     let mut found = Vec::new();
-    let Merged { document, whole, all } = merged(source, &layers, &mut found);
+    let Merged { document, own, whole, all } = merged(source, &layers, &mut found);
     let mut reader = Reader { found, filled: BTreeSet::new() };
     // What could not be read at all hides too much to go on.
+    let personal = raw::read_own(&own, &mut reader);
     let file = if all { raw::read(&document, whole, &mut reader) } else { None };
     let Reader { mut found, filled } = reader;
-    let desired = file.and_then(|file| lower::lower(&file, source.default_name, &mut found));
-    let values = provenance::values(&document, &layers, &filled);
+    let file = file.unwrap_or_default();
+    let (desired, network) = lower::lower(&file, source.default_name, &personal, &mut found);
+    let mut values = provenance::values(&own, &layers, &filled);
+    values.extend(provenance::values(&document, &layers, &filled));
     let desired = if found.is_empty() { desired } else { None };
-    Loaded { desired, diagnostics: sorted(found, layers), warnings: Vec::new(), values }
+    Loaded { desired, network, diagnostics: sorted(found, layers), warnings: Vec::new(), values }
 }
 
 /// All layers in one.
 struct Merged {
     document: Map,
+    /// What only the user's own configuration holds, which is laid over nothing.
+    own: Map,
     /// Whether all of them were TOML.
     whole: bool,
     /// Whether all of them were read.
@@ -124,6 +141,7 @@ struct Merged {
 fn merged(source: &Source<'_>, layers: &Layers<'_>, found: &mut Vec<Diagnostic>) -> Merged {
     let (mut whole, mut all) = (true, true);
     let mut parts = Vec::new();
+    let mut own = Map::default();
     for (index, (layer, base)) in layers.iter().enumerate() {
         let parsed = layers::parse(layer, index, base, found);
         whole &= parsed.whole;
@@ -137,6 +155,7 @@ fn merged(source: &Source<'_>, layers: &Layers<'_>, found: &mut Vec<Diagnostic>)
             let user = user::split(document, found);
             parts.push((Rank::Defaults, user.defaults));
             parts.push((Rank::Personal, user.personal));
+            own = user.own;
         } else {
             expand::short_forms(&mut document);
             parts.push((Rank::from(layer.kind), document));
@@ -148,7 +167,8 @@ fn merged(source: &Source<'_>, layers: &Layers<'_>, found: &mut Vec<Diagnostic>)
         merge::lay_over(&mut document, part, found);
     }
     merge::refused(&mut document, found);
-    Merged { document, whole, all }
+    merge::refused(&mut own, found);
+    Merged { document, own, whole, all }
 }
 
 /// What goes over what: the last one wins. The user's own file stands in two places.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::document::{Map, Node, Value as Held};
+use super::hide;
 use super::layers::{Layers, Lines};
 use crate::model::{printable, safe_char};
 
@@ -89,6 +90,9 @@ impl Walk<'_> {
         }
         let mut text = String::new();
         write_value(&mut text, node, self.filled);
+        if key.starts_with("network.") || key.starts_with("clouds.") {
+            text = hide::credentials(&text);
+        }
         let (index, line) = self.lines.line(node.span.start);
         let path = self.layers.get(index).map_or("", |(layer, _)| layer.path);
         let mut variables = Vec::new();

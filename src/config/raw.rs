@@ -13,6 +13,10 @@ use super::shapes::{
 };
 use super::{MAX_TUNNELS, codes, keys};
 
+mod own;
+
+pub(super) use own::read as read_own;
+
 /// Reads a document. There is no file only when reading on would be wasteful.
 pub(super) fn read(document: &Map, whole: bool, reader: &mut Reader) -> Option<File> {
     reader.file(document, whole)

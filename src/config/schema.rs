@@ -1,4 +1,4 @@
-//! The JSON Schema of `bastion.toml`, for editors: the keys, what each takes and means.
+//! The JSON Schemas of `bastion.toml` and of the user's own configuration, for editors: the keys, what each takes and means.
 //!
 //! It comes from the table of [`keys`](super::keys) alone. It refuses nothing that [`load`](super::load) accepts; what
 //! only a reader of the whole file can see (a name that is not declared, two tunnels on one address), it does not see.
@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{Key, Keys, Kind, NAME, ROOT};
+use super::keys::{Key, Keys, Kind, NAME, ROOT, USER};
 use crate::model::CredentialKind;
 
 /// A variable within a string.
@@ -17,11 +17,20 @@ const DURATION: &str = r"^\s*[+]?\s*([0-9]+([.,][0-9]+)?\s*(h|hrs?|hours?|m|mins
 
 /// The JSON Schema (draft-07) of `bastion.toml`.
 pub fn schema() -> String {
-    let mut root = table(&ROOT);
+    whole(&ROOT, "bastion.toml", "Tunnels through Azure Bastion: which are wanted, and where they lead.")
+}
+
+/// The JSON Schema (draft-07) of the user's own configuration.
+pub fn user_schema() -> String {
+    whole(&USER, "config.toml", "What bastion does for you, in every workspace.")
+}
+
+fn whole(keys: &Keys, title: &str, description: &str) -> String {
+    let mut root = table(keys);
     let about = [
         ("$schema", json!("http://json-schema.org/draft-07/schema#")),
-        ("title", json!("bastion.toml")),
-        ("description", json!("Tunnels through Azure Bastion: which are wanted, and where they lead.")),
+        ("title", json!(title)),
+        ("description", json!(description)),
     ];
     let about = about.map(|(key, value)| (key.to_owned(), value));
     let mut all: Map<String, Value> = about.into_iter().collect();

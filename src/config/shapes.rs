@@ -21,6 +21,32 @@ pub(super) struct File {
     pub(super) emulator: Emulator,
 }
 
+/// What only the user's own configuration holds.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub(super) clouds: Vec<Entry<Option<Cloud>>>,
+    pub(super) network: Network,
+}
+
+/// `[clouds.NAME]`.
+#[derive(Debug)]
+pub(super) struct Cloud {
+    /// Whether a key was refused that may stand for one that is needed.
+    pub(super) spoilt: bool,
+    pub(super) resource_manager: Option<Field<Text>>,
+    pub(super) audience: Option<Field<Text>>,
+    pub(super) authority: Option<Field<Text>>,
+    pub(super) ca_file: Option<Field<Text>>,
+}
+
+/// `[network]`.
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    pub(super) proxy: Option<Field<Text>>,
+    pub(super) no_proxy: Option<Vec<Text>>,
+    pub(super) ca_file: Option<Field<Text>>,
+}
+
 /// `[azure]`.
 #[derive(Debug, Default)]
 pub(super) struct Azure {

@@ -13,6 +13,7 @@ use crate::model::{
 
 mod declared;
 mod keys;
+mod own;
 
 const EMULATED: &str = "[azure]\ncloud = \"emulator\"\n";
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::broker::BrokerError;
 use super::wire::AnswerError;
 use crate::model::{Blocked, Disposition};
-use crate::net::{DialError, HttpError};
+use crate::net::{DialError, HttpError, ProxyError, UNTRUSTED};
 
 /// A failure to open a session or its WebSocket. `Display` says what we were doing; the source says what happened.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,10 @@ impl GatewayError {
             Self::Token(_) => "sign-in",
             Self::Broker(error) => error.code(),
             Self::Exchange { source: HttpError::TooLong, .. } | Self::Answer { .. } => "gateway-answer",
-            Self::Exchange { .. } | Self::Dial { .. } => "gateway-unreachable",
+            Self::Exchange { .. } | Self::Dial { .. } if self.is_untrusted() => "untrusted-certificate",
+            Self::Exchange { .. } | Self::Dial { .. } => {
+                self.proxy().map_or("gateway-unreachable", ProxyError::code)
+            }
             Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).0,
             Self::Upgrade { source: UpgradeError::Timeout(_) | UpgradeError::Broken(_), .. } => {
                 "gateway-unreachable"
@@ -127,6 +130,12 @@ impl GatewayError {
                     (disposition, _) => disposition,
                 }
             }
+            Self::Exchange { .. } | Self::Dial { .. } if self.proxy().is_some_and(ProxyError::is_lasting) => {
+                Disposition::Blocked(Blocked::Denied)
+            }
+            Self::Exchange { .. } | Self::Dial { .. } if self.is_untrusted() => {
+                Disposition::Blocked(Blocked::Answer)
+            }
             // A new session may land on a healthy node, and a network comes back.
             Self::Exchange { .. } | Self::Answer { .. } | Self::Dial { .. } | Self::Upgrade { .. } => {
                 Disposition::Retry
@@ -139,16 +148,13 @@ impl GatewayError {
         match self {
             Self::Broker(error) => error.hint(),
             Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).2,
-            Self::Dial { source: DialError::Tls { .. }, .. } => Some(TLS),
-            Self::Exchange { source, .. } if source.is_tls() => Some(TLS),
+            Self::Dial { source: DialError::Tls { .. }, .. } => Some(UNTRUSTED),
+            Self::Exchange { source, .. } if source.is_tls() => Some(UNTRUSTED),
             Self::Upgrade { source: UpgradeError::Refused(_), .. } => Some(
                 "a proxy or firewall on the way may not let WebSockets through; otherwise a node of the bastion is being replaced",
             ),
-            Self::Token(_)
-            | Self::Exchange { .. }
-            | Self::Answer { .. }
-            | Self::Dial { .. }
-            | Self::Upgrade { .. } => None,
+            Self::Exchange { .. } | Self::Dial { .. } => self.proxy().map(ProxyError::hint),
+            Self::Token(_) | Self::Answer { .. } | Self::Upgrade { .. } => None,
         }
     }
 
@@ -166,6 +172,26 @@ impl GatewayError {
                     || refusal(*status, message.as_deref()).0 == "tunneling-disabled"
             }
             Self::Upgrade { .. } => false,
+        }
+    }
+
+    /// Whether the other side's certificate was refused.
+    fn is_untrusted(&self) -> bool {
+        match self {
+            Self::Exchange { source, .. } => source.is_untrusted(),
+            Self::Dial { source, .. } => source.is_untrusted(),
+            Self::Broker(error) => error.is_untrusted(),
+            Self::Token(_) | Self::Refused { .. } | Self::Answer { .. } | Self::Upgrade { .. } => false,
+        }
+    }
+
+    /// What a proxy on the way said, where it is the proxy's failure.
+    fn proxy(&self) -> Option<&ProxyError> {
+        match self {
+            Self::Exchange { source, .. } => source.proxy(),
+            Self::Dial { source, .. } => source.proxy(),
+            Self::Broker(error) => error.proxy(),
+            Self::Token(_) | Self::Refused { .. } | Self::Answer { .. } | Self::Upgrade { .. } => None,
         }
     }
 
@@ -189,9 +215,6 @@ impl GatewayError {
         matches!(self, Self::Refused { status: 401, .. })
     }
 }
-
-pub(super) const TLS: &str =
-    "if a proxy on the way replaces certificates, name its authority's PEM file in BASTION_CA_FILE";
 
 /// Code, disposition and hint of a refused token exchange.
 fn refusal(status: u16, message: Option<&str>) -> (&'static str, Disposition, Option<&'static str>) {

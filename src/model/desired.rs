@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{Emulation, Name, Port, ResourceId, is_loopback};
+use super::{CloudDefinition, Emulation, Name, Port, ResourceId, is_loopback};
 
 /// The declared set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Desired {
 }
 
 /// Which Azure a workspace lives in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cloud {
     /// Azure itself.
     Public,
@@ -35,6 +35,29 @@ pub enum Cloud {
     China,
     /// The emulator: embedded, or the running one that the user named. It only ever sees its own throw-away token.
     Emulator,
+    /// One that the user's own configuration defines; the workspace only names it.
+    Defined(Box<CloudDefinition>),
+}
+
+impl Cloud {
+    /// The built-in ones, by the words of the file.
+    pub const BUILT_IN: &'static [(&'static str, Self)] = &[
+        ("public", Self::Public),
+        ("us-government", Self::UsGovernment),
+        ("china", Self::China),
+        ("emulator", Self::Emulator),
+    ];
+
+    /// Its name, as a file has it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Public => "public",
+            Self::UsGovernment => "us-government",
+            Self::China => "china",
+            Self::Emulator => "emulator",
+            Self::Defined(definition) => definition.name.as_str(),
+        }
+    }
 }
 
 /// Who asks: which of a person's or a machine's sign-ins is used for a bastion and what lies behind it.

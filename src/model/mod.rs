@@ -14,6 +14,7 @@ mod emulation;
 pub mod env;
 mod grant;
 mod host;
+mod network;
 mod pattern;
 mod resource_id;
 mod text;
@@ -29,6 +30,7 @@ pub use emulation::{
 };
 pub use grant::{Grant, GrantKind};
 pub use host::{GatewayHost, HostError, PortRule};
+pub use network::{CloudDefinition, NetworkRules, ProxyRule, ProxyUrl};
 pub use pattern::{Pattern, PatternError};
 pub use resource_id::{ResourceId, ResourceIdError};
 pub use text::{chain, printable, safe_char};

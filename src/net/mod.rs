@@ -11,6 +11,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::sys::socket;
 
+use proxy::Hop;
+
 mod http;
 mod proxy;
 mod resolve;
@@ -19,6 +21,9 @@ mod trust;
 pub use http::{Answer, Cause, Http, HttpError};
 pub use proxy::{Proxy, ProxyError};
 pub use trust::{Trust, TrustError};
+
+/// What to do where a certificate is refused: most often somebody on the way has put in their own.
+pub const UNTRUSTED: &str = "if a proxy on the way replaces certificates, name its authority's PEM file in BASTION_CA_FILE, or as `ca_file` in `[network]` of your own configuration";
 
 /// Everything that decides how connections are made.
 #[derive(Clone, Debug)]
@@ -79,6 +84,24 @@ pub enum DialError {
     },
 }
 
+impl DialError {
+    /// Whether the other side's certificate was refused.
+    pub fn is_untrusted(&self) -> bool {
+        match self {
+            Self::Tls { source, .. } => http::is_untrusted(source),
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Proxy { .. } | Self::Timeout { .. } => false,
+        }
+    }
+
+    /// What a proxy on the way said, where it is the proxy's failure.
+    pub fn proxy(&self) -> Option<&ProxyError> {
+        match self {
+            Self::Proxy { source, .. } => Some(source),
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Tls { .. } | Self::Timeout { .. } => None,
+        }
+    }
+}
+
 impl Network {
     /// Puts the rules together. `user_agent` is sent on every request.
     ///
@@ -109,11 +132,8 @@ impl Network {
         let dial = async {
             let tcp = match self.proxy.as_ref().and_then(|proxy| proxy.for_host(host, port)) {
                 Some(hop) => {
-                    let (proxy_host, proxy_port) = hop.address();
-                    let mut tcp = connect_tcp(proxy_host, proxy_port, limit).await?;
                     let refused = |source| DialError::Proxy { proxy: hop.to_string(), source };
-                    hop.connect_through(&mut tcp, host, port, &self.user_agent).await.map_err(refused)?;
-                    tcp
+                    through(&hop, host, port, limit, &self.user_agent).await.map_err(refused)?
                 }
                 None => connect_tcp(host, port, limit).await?,
             };
@@ -126,6 +146,28 @@ impl Network {
             .await
             .unwrap_or_else(|_elapsed| Err(DialError::Timeout { host: host.to_owned(), limit }))
     }
+}
+
+/// A connection to a host through a proxy.
+async fn through(
+    hop: &Hop,
+    host: &str,
+    port: u16,
+    limit: Duration,
+    user_agent: &str,
+) -> Result<TcpStream, ProxyError> {
+    let (proxy_host, proxy_port) = hop.address();
+    let unreachable = |error| {
+        ProxyError::Unreachable(match error {
+            DialError::Resolve { source, .. } | DialError::Connect { source, .. } => source,
+            error @ (DialError::Proxy { .. } | DialError::Tls { .. } | DialError::Timeout { .. }) => {
+                io::Error::other(error)
+            }
+        })
+    };
+    let mut tcp = connect_tcp(proxy_host, proxy_port, limit).await.map_err(unreachable)?;
+    hop.connect_through(&mut tcp, host, port, user_agent).await?;
+    Ok(tcp)
 }
 
 /// Tries each address of a name in turn, with its share of the time: one that leads nowhere must not use up all of it.

@@ -46,6 +46,7 @@ pub struct Workspace {
     named: bool,
     environment: Option<Name>,
     user_config: Option<PathBuf>,
+    home: Option<PathBuf>,
 }
 
 impl Workspace {
@@ -72,6 +73,21 @@ impl Workspace {
             named: place.file.is_some(),
             environment: place.environment.clone(),
             user_config: place.user_config.clone(),
+            home: place.home.clone(),
+        })
+    }
+
+    /// No workspace: the user's own configuration alone, for commands that need no other file. None when there is none.
+    pub fn none(place: &Where) -> Option<Self> {
+        let user_config = place.user_config.clone()?;
+        Some(Self {
+            directory: user_config.parent().map(Path::to_owned).unwrap_or_default(),
+            file: user_config.clone(),
+            shown: user_config.clone(),
+            named: false,
+            environment: None,
+            user_config: Some(user_config),
+            home: place.home.clone(),
         })
     }
 

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::{LOCAL, ReadError, Workspace};
 use crate::config::{self, Layer, LayerKind, Loaded, Source, Variables};
-use crate::model::printable;
+use crate::model::{Cloud, printable};
 use crate::sys::files;
+
+/// The longest file of authorities that is read.
+const MOST_AUTHORITIES: u64 = 4 << 20;
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The files of a workspace as they were at one time.
 #[derive(Clone, Debug)]
@@ -32,12 +36,9 @@ impl Workspace {
     /// # Errors
     /// When a layer that has to be there is not, when one cannot be read, or belongs to another user.
     pub fn read(&self) -> Result<Files, ReadError> {
-        let mut read = Vec::new();
-        if let Some(path) = &self.user_config
-            && there(path)
-        {
-            check(path, path, files::is_ours(path))?;
-            read.push(text(LayerKind::User, path, path)?);
+        let mut read: Vec<Text> = self.read_user()?.into_iter().collect();
+        if self.user_config.as_ref() == Some(&self.file) {
+            return Ok(Files { workspace: self.clone(), read, default_name: String::new() });
         }
         // It was looked at when it was found, and may have been replaced since.
         let trusted = self.named || (files::is_ours(&self.file) && files::is_ours(&self.directory));
@@ -55,6 +56,23 @@ impl Workspace {
         let name = self.directory.file_name();
         let default_name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Files { workspace: self.clone(), read, default_name })
+    }
+
+    fn read_user(&self) -> Result<Option<Text>, ReadError> {
+        let Some(path) = self.user_config.as_ref().filter(|path| there(path)) else { return Ok(None) };
+        check(path, path, files::is_ours(path))?;
+        text(LayerKind::User, path, path).map(Some)
+    }
+
+    /// A path of the user's own configuration: in the home directory, or from where that file is.
+    fn authorities(&self, path: &Path) -> PathBuf {
+        let home = path.strip_prefix("~").ok().zip(self.home.as_ref());
+        let directory = self.user_config.as_deref().and_then(Path::parent);
+        match (home, directory) {
+            (Some((rest, home)), _) => home.join(rest),
+            (None, Some(directory)) => directory.join(path),
+            (None, None) => path.to_owned(),
+        }
     }
 
     /// A layer beside the file, if it is there.
@@ -148,8 +166,46 @@ impl Files {
                 loaded.refuse("emulator.log", &message, "leads out of it, or nowhere", help);
             }
         }
+        self.find_authorities(&mut loaded);
         loaded
     }
+
+    /// Makes the paths of files with certificate authorities absolute, and looks at those that will be read.
+    fn find_authorities(&self, loaded: &mut Loaded) {
+        let place = &self.workspace;
+        if let Some(path) = &mut loaded.network.ca_file {
+            *path = place.authorities(path);
+            let path = path.clone();
+            look_at("network.ca_file", &path, loaded);
+        }
+        let Some(Cloud::Defined(cloud)) = loaded.desired.as_mut().map(|desired| &mut desired.cloud) else {
+            return;
+        };
+        let Some(path) = &mut cloud.ca_file else { return };
+        *path = place.authorities(path);
+        let (key, path) = (cloud_key(cloud.name.as_str()), path.clone());
+        look_at(&key, &path, loaded);
+    }
+}
+
+/// The key of a cloud's `ca_file`, as values have it.
+fn cloud_key(name: &str) -> String {
+    let part = if name.contains('.') { format!("\"{name}\"") } else { name.to_owned() };
+    format!("clouds.{part}.ca_file")
+}
+
+/// Refuses a file that no certificate can be read from.
+fn look_at(key: &str, path: &Path, loaded: &mut Loaded) {
+    let why = match files::read(path, MOST_AUTHORITIES) {
+        Ok(text) if text.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE) => return,
+        Ok(_) => "it holds no certificate in PEM".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let shown = printable(&path.to_string_lossy(), 400);
+    let message = format!("no certificate authority can be read from {shown}");
+    let help = "name a PEM file; `~/…` is in your home, another path leads from the directory of your own configuration";
+    loaded.refuse_ca_file(key, &message, &why, help);
 }
 
 /// Whether a file is below a directory: a link on the way must not lead out of it.

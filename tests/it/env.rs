@@ -316,17 +316,22 @@ impl Running {
 }
 
 impl EmulatorProcess {
-    /// The file that says how to reach it.
+    /// The token that it accepts.
+    pub(crate) fn token(&self) -> String {
+        self.field("token")
+    }
+
+    /// What its endpoint file says under a key.
+    pub(crate) fn field(&self, key: &str) -> String {
+        let text = std::fs::read_to_string(&self.endpoint).unwrap();
+        let endpoint: Value = serde_json::from_str(&text).unwrap();
+        endpoint[key].as_str().unwrap().to_owned()
+    }
+
+    /// The file that says how it is reached.
     #[cfg(unix)]
     pub(crate) fn endpoint(&self) -> &Path {
         &self.endpoint
-    }
-
-    /// The token that it accepts.
-    pub(crate) fn token(&self) -> String {
-        let text = std::fs::read_to_string(&self.endpoint).unwrap();
-        let endpoint: Value = serde_json::from_str(&text).unwrap();
-        endpoint["token"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn into_running(self) -> Running {

@@ -11,6 +11,9 @@ mod config;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+#[cfg(unix)]
+mod detour;
+#[cfg(test)]
 mod developer;
 #[cfg(test)]
 mod env;

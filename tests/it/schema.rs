@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use bastion::config::schema;
+use bastion::config::{schema, user_schema};
 
 use crate::config::{corpus, load};
 use crate::programs::{absent, found, require};
@@ -26,12 +26,15 @@ for path in sys.stdin.read().splitlines():
         print(path + ": " + wrong.message[:200])
 "#;
 
+const BASTION: &str = "bastion.schema.json";
+const CONFIG: &str = "config.schema.json";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The files that the schema refuses, with the reason; none where nothing is there to ask.
-fn refused(test: &str, files: &[String]) -> Option<Vec<(String, String)>> {
+fn refused(test: &str, schema: &str, files: &[String]) -> Option<Vec<(String, String)>> {
     if !require(test, &["python3"]) {
         return None;
     }
@@ -43,7 +46,7 @@ fn refused(test: &str, files: &[String]) -> Option<Vec<(String, String)>> {
         ));
         return None;
     }
-    let schema = root().join("schemas/bastion.schema.json");
+    let schema = root().join("schemas").join(schema);
     let mut child = python()
         .arg("-c")
         .arg(VALIDATE)
@@ -65,13 +68,15 @@ fn refused(test: &str, files: &[String]) -> Option<Vec<(String, String)>> {
 
 #[test]
 fn the_schema_in_the_repository_is_the_one_of_this_version() {
-    let path = root().join("schemas/bastion.schema.json");
-    if std::env::vars_os().any(|(name, value)| name == "UPDATE" && value == "1") {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, schema()).unwrap();
+    for (name, text) in [(BASTION, schema()), (CONFIG, user_schema())] {
+        let path = root().join("schemas").join(name);
+        if std::env::vars_os().any(|(name, value)| name == "UPDATE" && value == "1") {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &text).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
+        assert!(written == text, "{} is another one: UPDATE=1 rewrites it", path.display());
     }
-    let written = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
-    assert!(written == schema(), "{} is another one: UPDATE=1 rewrites it", path.display());
 }
 
 #[test]
@@ -80,8 +85,21 @@ fn the_schema_accepts_what_is_valid() {
         corpus("valid").into_iter().map(|(path, _)| path.display().to_string()).collect();
     files.push(root().join("bastion.toml.example").display().to_string());
     files.push(root().join("examples/quickstart/bastion.toml").display().to_string());
-    let Some(refused) = refused("the_schema_accepts_what_is_valid", &files) else { return };
+    let Some(refused) = refused("the_schema_accepts_what_is_valid", BASTION, &files) else { return };
     assert_eq!(refused, []);
+}
+
+#[test]
+fn the_schema_of_an_own_configuration_accepts_what_is_valid_and_nothing_else() {
+    let layers = root().join("tests/config/layers");
+    let path = |case: &str| layers.join(case).join("user.toml").display().to_string();
+    let mut files = vec![root().join("examples/config.toml").display().to_string()];
+    files.extend(["own-cloud", "own-network", "last-one-wins"].map(path));
+    let test = "the_schema_of_an_own_configuration_accepts_what_is_valid_and_nothing_else";
+    let Some(accepted) = refused(test, CONFIG, &files) else { return };
+    assert_eq!(accepted, []);
+    let wrong = ["own-clouds-with-mistakes", "own-network-with-mistakes", "user-holds-too-much"].map(path);
+    assert_eq!(refused(test, CONFIG, &wrong).unwrap().len(), wrong.len());
 }
 
 #[test]
@@ -95,7 +113,9 @@ fn the_schema_refuses_unknown_keys_and_wrong_types() {
         }
     }
     assert!(files.len() > 10, "{files:?}");
-    let Some(refused) = refused("the_schema_refuses_unknown_keys_and_wrong_types", &files) else { return };
+    let Some(refused) = refused("the_schema_refuses_unknown_keys_and_wrong_types", BASTION, &files) else {
+        return;
+    };
     let refused: BTreeSet<&String> = refused.iter().map(|(path, _)| path).collect();
     let accepted: Vec<&String> = files.iter().filter(|path| !refused.contains(path)).collect();
     assert!(accepted.is_empty(), "{accepted:?}");

@@ -8,7 +8,7 @@ pub(crate) const LAW: Law = Law {
 };
 
 /// Where codes are made up.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "src/azure",
     "src/carrier",
     "src/cli/declaration",
@@ -18,6 +18,7 @@ const PLACES: [&str; 12] = [
     "src/gateway",
     "src/instance",
     "src/lifecycle",
+    "src/net",
     "src/plan",
     "src/relay",
     "src/supervisor",

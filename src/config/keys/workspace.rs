@@ -26,15 +26,15 @@ const ONE_TUNNEL: Kind =
 const LISTEN: Kind = Kind::Either(&[Kind::Number(LISTEN_PORTS), Kind::Pattern("^(.+:)?[0-9]+$")]);
 
 const TENANT: &str = "^[A-Za-z0-9.-]+$";
-const CLIENT: &str = "^[A-Za-z0-9-]+$";
+pub(super) const CLIENT: &str = "^[A-Za-z0-9-]+$";
 
 pub(in crate::config) const AZURE: Keys = Keys {
     place: "[azure]",
     known: &[
         key(
             "cloud",
-            Kind::Words(&["public", "us-government", "china", "emulator"]),
-            "Which Azure. Default: \"public\".",
+            Kind::Either(&[Kind::Words(&["public", "us-government", "china", "emulator"]), Kind::Name]),
+            "Which Azure: a built-in one, or one that your own configuration defines. Default: \"public\".",
         ),
         key("subscription", Kind::Text, "The subscription of everything that does not name its own."),
         key("resource_group", Kind::Text, "The resource group of everything that does not name its own."),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::clouds::Clouds;
 use super::values::azure_name;
 use super::{Found, suggest_word};
 use crate::config::codes;
@@ -9,27 +10,24 @@ use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::shapes::{Azure, File};
 use crate::model::{Cloud, Emulation};
 
-/// Clouds of the file format.
-const CLOUDS: &[(&str, Cloud)] = &[
-    ("public", Cloud::Public),
-    ("us-government", Cloud::UsGovernment),
-    ("china", Cloud::China),
-    ("emulator", Cloud::Emulator),
-];
-
 /// Which Azure is meant; none where that was refused. It decides where tokens go, so there is no guessing.
-pub(super) fn cloud(azure: &Azure, found: &mut Found) -> Option<Cloud> {
+pub(super) fn cloud(azure: &Azure, defined: &Clouds, found: &mut Found) -> Option<Cloud> {
     let Some(field) = &azure.cloud else { return Some(Cloud::Public) };
     let text = field.value.as_ref()?;
-    let cloud = CLOUDS.iter().find(|(word, _)| *word == text.value);
-    if cloud.is_none() {
-        let message = format!("there is no cloud {}", quote(&text.value));
-        let label = "not the name of a cloud";
-        let unknown = Diagnostic::new(codes::UNKNOWN_CLOUD, text.span.clone(), message, label);
-        let words = CLOUDS.iter().map(|(word, _)| *word);
-        found.push(suggest_word(unknown, text, words));
+    if let Some((_, cloud)) = Cloud::BUILT_IN.iter().find(|(word, _)| *word == text.value) {
+        return Some(cloud.clone());
     }
-    cloud.map(|(_, cloud)| *cloud)
+    if let Some(definition) = defined.get(&text.value) {
+        return definition.clone().map(|definition| Cloud::Defined(Box::new(definition)));
+    }
+    let message = format!("there is no cloud {}", quote(&text.value));
+    let label = "not the name of a cloud";
+    let unknown = Diagnostic::new(codes::UNKNOWN_CLOUD, text.span.clone(), message, label);
+    let words = Cloud::BUILT_IN.iter().map(|(word, _)| *word).chain(defined.keys().map(String::as_str));
+    found.push(suggest_word(unknown, text, words).help(
+        "other clouds are defined in your own configuration, `~/.config/bastion/config.toml`, as `[clouds.NAME]`",
+    ));
+    None
 }
 
 /// What `[azure]` says for everything that does not name its own.
@@ -64,13 +62,15 @@ pub(super) struct Place<'a> {
 type Own = (bool, Option<String>);
 
 impl Home {
-    pub(super) fn new(file: &File, cloud: Option<Cloud>, found: &mut Found) -> Self {
+    pub(super) fn new(file: &File, cloud: Option<&Cloud>, found: &mut Found) -> Self {
         let azure = &file.azure;
         let readable = file.whole && !azure.spoilt;
         let fallback = |written: bool, name: Option<String>, emulated: &str| match (name, cloud) {
             (Some(name), _) => Fallback::Given(name),
             (None, Some(Cloud::Emulator)) => Fallback::Given(emulated.to_owned()),
-            (None, Some(Cloud::Public | Cloud::UsGovernment | Cloud::China)) if readable && !written => {
+            (None, Some(Cloud::Public | Cloud::UsGovernment | Cloud::China | Cloud::Defined(_)))
+                if readable && !written =>
+            {
                 Fallback::Missing
             }
             (None, _) => Fallback::Told,

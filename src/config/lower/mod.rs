@@ -6,22 +6,26 @@ use std::ops::Range;
 use super::codes;
 use super::diagnostic::{Diagnostic, quote};
 use super::reader::{Entry, Field, Text};
-use super::shapes::File;
+use super::shapes::{File, Own};
 use super::suggest::{ENOUGH, nearest};
-use crate::model::{Desired, Identity, Name, NameError};
+use crate::model::{Desired, Identity, Name, NameError, NetworkRules};
 
 mod bastions;
 mod behaviour;
+mod clouds;
 mod emulator;
 mod env;
 mod faults;
 mod home;
 mod identity;
 mod listen;
+mod network;
 mod targets;
 mod tunnels;
+mod url;
 mod values;
 
+use clouds::Clouds;
 use home::Home;
 
 pub use values::read_duration;
@@ -29,11 +33,22 @@ pub use values::read_duration;
 /// Where a mistake goes. Lowering never stops at one.
 type Found = Vec<Diagnostic>;
 
-/// Lowers a file; every mistake is added to `found`.
-pub(super) fn lower(file: &File, default_name: &str, found: &mut Found) -> Option<Desired> {
+/// Lowers a workspace, and what the user's own configuration says of the network; every mistake is added to `found`.
+pub(super) fn lower(
+    file: &File,
+    default_name: &str,
+    own: &Own,
+    found: &mut Found,
+) -> (Option<Desired>, NetworkRules) {
+    let network = network::lower(&own.network, found);
+    let clouds = clouds::lower(&own.clouds, found);
+    (workspace_of(file, default_name, &clouds, found), network)
+}
+
+fn workspace_of(file: &File, default_name: &str, clouds: &Clouds, found: &mut Found) -> Option<Desired> {
     let workspace = workspace(file, default_name, found);
-    let cloud = home::cloud(&file.azure, found);
-    let mut home = Home::new(file, cloud, found);
+    let cloud = home::cloud(&file.azure, clouds, found);
+    let mut home = Home::new(file, cloud.as_ref(), found);
     let asked_by = identity::lower(&file.azure.identity, &Identity::default(), found);
     let bastions = bastions::lower(&file.bastions, &mut home, &asked_by, found);
     let targets = targets::lower(file, &mut home, found);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::gateway::wire::PodError;
 use crate::model::{Blocked, Disposition};
-use crate::net::HttpError;
+use crate::net::{HttpError, ProxyError, UNTRUSTED};
 
 /// The broker named no data pod. `Display` says what we were doing; the source says what happened.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +59,26 @@ impl BrokerError {
         }
     }
 
+    /// Whether the other side's certificate was refused.
+    pub(in crate::gateway) fn is_untrusted(&self) -> bool {
+        matches!(self, Self::Question { source, .. } if source.is_untrusted())
+    }
+
+    /// What a proxy on the way said, where it is the proxy's failure.
+    pub(in crate::gateway) fn proxy(&self) -> Option<&ProxyError> {
+        match self {
+            Self::Question { source, .. } => source.proxy(),
+            Self::Refused { .. } | Self::Answer { .. } => None,
+        }
+    }
+
     /// What to do about it.
     pub(in crate::gateway) fn disposition(&self) -> Disposition {
         match self {
+            Self::Question { .. } if self.is_untrusted() => Disposition::Blocked(Blocked::Answer),
+            Self::Question { .. } if self.proxy().is_some_and(ProxyError::is_lasting) => {
+                Disposition::Blocked(Blocked::Denied)
+            }
             // It may have no pod for the moment; anything else that is no host is for a person to look at.
             Self::Answer { source: PodError::Empty, .. } => Disposition::Retry,
             Self::Question { source: HttpError::TooLong, .. } | Self::Answer { .. } => {
@@ -78,7 +95,7 @@ impl BrokerError {
     /// The likeliest cause and what mends it, where we know one.
     pub(in crate::gateway) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Question { source, .. } if source.is_tls() => Some(super::super::error::TLS),
+            Self::Question { source, .. } if source.is_tls() => Some(UNTRUSTED),
             Self::Question { .. } => None,
             Self::Refused { status, .. } => refusal(*status).2,
             Self::Answer { source: PodError::Empty, .. } => {

@@ -3,6 +3,7 @@
 use super::{Explanation, who};
 
 const READING: &str = "Reading the bastion from Azure Resource Manager.";
+const THROUGH: &str = "Connecting to Azure through the proxy.";
 const EITHER: &str = "Reading the bastion from Azure Resource Manager, or asking its gateway for a session.";
 const LOOKING: &str = "Looking at what Azure Resource Manager says of the bastion.";
 
@@ -86,6 +87,43 @@ pub(super) const ALL: &[Explanation] = &[
         happened: "Azure Resource Manager did not answer.",
         cause: "This machine is offline or asleep, or a firewall or proxy lets nothing through to Resource Manager.",
         remedy: "Check the network. Behind a proxy, set HTTPS_PROXY. It is tried again by itself meanwhile.",
+        who: who::NETWORK,
+    },
+    Explanation {
+        code: "untrusted-certificate",
+        tried: "Making a TLS connection to Azure.",
+        happened: "The certificate that was shown is not believed, so nothing was sent.",
+        cause: "A proxy or firewall on the way replaces certificates, or a network asks for a sign-in in the browser \
+                first; otherwise this machine's clock is wrong.",
+        remedy: "Name the PEM file of the authority that your network uses in BASTION_CA_FILE, or as `ca_file` in \
+                 `[network]` of your own configuration, and start again. There is no way to believe everybody.",
+        who: who::NETWORK,
+    },
+    Explanation {
+        code: "proxy-credentials",
+        tried: THROUGH,
+        happened: "The proxy wants a user name and a password, or does not accept those it was given.",
+        cause: "There are none in the proxy's URL, the password has changed, or a character in it is not escaped.",
+        remedy: "Put USER:PASSWORD@ before the host in HTTPS_PROXY, or in `proxy` of `[network]` in your own \
+                 configuration, `@` as %40 and `:` as %3A; then start again. Only Basic credentials are sent.",
+        who: who::NETWORK,
+    },
+    Explanation {
+        code: "proxy-refused",
+        tried: THROUGH,
+        happened: "The proxy does not let us through, or what answers there is no HTTP proxy.",
+        cause: "It does not allow CONNECT to that host or port, or it cannot reach the host itself (HTTP 5xx).",
+        remedy: "Have it let CONNECT through to port 443 of Resource Manager, of the sign-in and of \
+                 *.bastion.azure.com. NO_PROXY names hosts that are reached without it.",
+        who: who::NETWORK,
+    },
+    Explanation {
+        code: "proxy-unreachable",
+        tried: THROUGH,
+        happened: "The proxy could not be reached, or hung up.",
+        cause: "This machine is on another network than the proxy, or HTTPS_PROXY names one that is gone.",
+        remedy: "Check HTTPS_PROXY, or `proxy` of `[network]` in your own configuration; `proxy = \"none\"` goes \
+                 without. It is tried again by itself meanwhile.",
         who: who::NETWORK,
     },
     Explanation {

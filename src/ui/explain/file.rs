@@ -125,6 +125,30 @@ pub(super) const ALL: &[Explanation] = &[
         "Use `public`, `us-government`, `china` or `emulator`, or define the cloud.",
     ),
     mistake(
+        "built-in-cloud",
+        "The name of a built-in cloud stands for a cloud of the user's own.",
+        "What a workspace means by `public` must be the same for everybody who uses it.",
+        "Give the cloud another name, and name that one in the workspace.",
+    ),
+    mistake(
+        "invalid-url",
+        "The text is not a URL of the kind that the key takes.",
+        "Something stands in it that does not belong there, or a character of a proxy's password is not escaped.",
+        "Write `https://HOST[:PORT]`; a proxy as `http://[USER:PASSWORD@]HOST[:PORT]`, with `@` as %40 and `:` as %3A.",
+    ),
+    mistake(
+        "insecure-url",
+        "The URL would be spoken to without TLS.",
+        "It begins with `http://`, and access tokens would go there for everybody to read.",
+        "Write `https://`. A certificate of your own authority is believed when `ca_file` names that.",
+    ),
+    mistake(
+        "ca-file",
+        "No certificate authority can be read from the file that the key names.",
+        "It is not there, may not be read, or is not PEM.",
+        "Correct the path, or convert the file: `openssl x509 -in FILE -outform PEM`.",
+    ),
+    mistake(
         "unknown-bastion",
         "No bastion of this name is declared.",
         "It is mistyped, or its `[bastions.NAME]` stands in a file of another environment.",

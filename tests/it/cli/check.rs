@@ -156,11 +156,74 @@ async fn values_of_a_file_with_mistakes_are_not_shown() {
 async fn schemas() {
     for (what, text) in [
         (&["schema"][..], bastion::config::schema()),
+        (&["schema", "config"], bastion::config::user_schema()),
         (&["schema", "status"], bastion::control::schema()),
         (&["schema", "event"], bastion::control::event_schema()),
     ] {
         assert_eq!(said(what).await, format!("exit 0\n----- out\n{}", text.trim_end()), "{what:?}");
         let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    }
+}
+
+/// A configuration of the user's own.
+#[cfg(unix)]
+fn own(env: &TestEnv, text: &str) {
+    let directory = env.work().parent().unwrap().join("home/.config/bastion");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("config.toml"), text).unwrap();
+}
+
+#[cfg(unix)]
+const LAB: &str = "[azure]\ncloud = \"lab\"\nsubscription = \"s\"\nresource_group = \"rg\"\n[bastions.hub]\n";
+
+#[tokio::test]
+#[cfg(unix)]
+async fn a_cloud_of_the_users_own_is_known_offline() {
+    let env = TestEnv::new();
+    env.workspace(LAB);
+    let text = "[clouds.lab]\nresource_manager = \"https://management.lab.example\"\n\
+                authority = \"https://login.lab.example\"\n";
+    own(&env, text);
+    let check =
+        async || words(&env, &env.run(&["check"]).await).replace(&*env.home().to_string_lossy(), "HOME");
+    insta::assert_snapshot!(check().await, @r"
+    exit 0
+    ----- out
+    bastion.toml is fine: 0 tunnels through 1 bastion
+    ");
+    own(&env, &format!("{text}ca_file = \"~/lab.pem\"\n"));
+    insta::assert_snapshot!(check().await, @r#"
+    exit 2
+    ----- err
+    error[ca-file]: no certificate authority can be read from HOME/lab.pem
+     --> HOME/.config/bastion/config.toml:4:11
+      |
+    4 | ca_file = "~/lab.pem"
+      |           ^^^^^^^^^^^ there is no such file
+      |
+      = help: name a PEM file; `~/…` is in your home, another path leads from the directory of your own configuration
+
+    error: 1 mistake in bastion.toml and its layers
+    "#);
+    // Not for somebody who goes to another cloud.
+    env.workspace(&LAB.replace("lab", "public"));
+    insta::assert_snapshot!(check().await, @r"
+    exit 0
+    ----- out
+    bastion.toml is fine: 0 tunnels through 1 bastion
+    ");
+}
+
+#[tokio::test]
+#[cfg(unix)]
+async fn a_proxys_password_is_not_shown_by_config() {
+    let env = TestEnv::new();
+    env.workspace(WORKSPACE);
+    own(&env, "[network]\nproxy = \"http://me:hunter2@proxy.example:3128\"\n");
+    for format in ["text", "json"] {
+        let told = words(&env, &env.run(&["config", "--format", format]).await);
+        assert!(told.contains("http://**********@proxy.example:3128"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
     }
 }

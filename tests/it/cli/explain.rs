@@ -31,7 +31,7 @@ async fn a_code_for_programs() {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "it is one table")]
+#[expect(clippy::too_many_lines, reason = "a line for each code")]
 async fn all_codes() {
     insta::assert_snapshot!(said(&["explain"]).await, @r"
     exit 0
@@ -55,6 +55,10 @@ async fn all_codes() {
     invalid-tunnel            The text is not a tunnel in short form.
     port-out-of-range         The port is outside 1 to 65535 (for listening, 0 to 65535).
     unknown-cloud             No cloud has this name.
+    built-in-cloud            The name of a built-in cloud stands for a cloud of the user's own.
+    invalid-url               The text is not a URL of the kind that the key takes.
+    insecure-url              The URL would be spoken to without TLS.
+    ca-file                   No certificate authority can be read from the file that the key names.
     unknown-bastion           No bastion of this name is declared.
     unknown-target            No target of this name is declared.
     duplicate-listen-address  Two tunnels listen on the same address.
@@ -89,6 +93,10 @@ async fn all_codes() {
     ip-connect-disabled       IP-based connection is switched off.
     ip-connect-port           Nothing yet: it is tried, but Azure supports IP-based connections on ports 22 and 3389 only.
     arm-unreachable           Azure Resource Manager did not answer.
+    untrusted-certificate     The certificate that was shown is not believed, so nothing was sent.
+    proxy-credentials         The proxy wants a user name and a password, or does not accept those it was given.
+    proxy-refused             The proxy does not let us through, or what answers there is no HTTP proxy.
+    proxy-unreachable         The proxy could not be reached, or hung up.
     arm-error                 Azure Resource Manager answered with an error.
     arm-answer                The answer did not describe a bastion that we could use.
     developer-limits          The bastion is of the SKU Developer, which does not reach that target or port.

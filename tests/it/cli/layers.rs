@@ -150,18 +150,18 @@ async fn a_user_config_that_holds_a_workspace() {
     let env = TestEnv::new();
     env.workspace(WORKSPACE);
     std::fs::create_dir_all(env.path("config/bastion")).unwrap();
-    let text = "[network]\nproxy = \"none\"\n[tunnels]\nx = \"1 -> web:1\"\n";
+    let text = "[rdp]\nuser = \"me\"\n[tunnels]\nx = \"1 -> web:1\"\n";
     std::fs::write(env.path("config/bastion/config.toml"), text).unwrap();
     let mut command = env.bastion(&["up"]);
     command.env("XDG_CONFIG_HOME", env.path("config"));
     insta::assert_snapshot!(words(&env, &process::output(command, PATIENCE).await), @r#"
     exit 2
     ----- err
-    error[not-supported-yet]: `network` is not supported yet
+    error[not-supported-yet]: `rdp` is not supported yet
      --> WORK/config/bastion/config.toml:1:2
       |
-    1 | [network]
-      |  ^^^^^^^ this version cannot do it
+    1 | [rdp]
+      |  ^^^ this version cannot do it
       |
       = help: take it out for now; a key is refused rather than ignored
 

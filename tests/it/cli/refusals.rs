@@ -313,7 +313,8 @@ async fn wrong_proxies() {
     insta::assert_snapshot!(told, @r#"
     exit 2
     ----- err
-    error: HTTPS_PROXY is not of the form http://[USER:PASSWORD@]HOST[:PORT]
+    error: HTTPS_PROXY cannot be used: it is not of the form http://[USER:PASSWORD@]HOST[:PORT]
+    hint: `proxy = "none"` in `[network]` of your own configuration goes without a proxy
     "#);
     emulator.into_running().stop().await;
 }

@@ -9,6 +9,7 @@ mod ends;
 mod exchange;
 mod frames;
 mod held;
+mod lab;
 mod limits;
 mod path;
 mod patience;

@@ -18,6 +18,7 @@ mod curl;
 mod netcat;
 mod openssh;
 mod postgres;
+mod proxies;
 mod rsync;
 pub(crate) mod sshd;
 
@@ -40,6 +41,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("rsync", "rsync"),
     ("psql", "postgresql"),
     ("initdb", "postgresql"),
+    ("tinyproxy", "tinyproxy-bin"),
     ("git", "git"),
     ("python3", "python3-jsonschema"),
 ];

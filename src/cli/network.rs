@@ -1,0 +1,41 @@
+//! How bytes leave this machine, as the user's own configuration and the environment say together.
+
+use std::path::PathBuf;
+
+use super::settings::Settings;
+use super::{ExitStatus, Failure};
+use crate::model::{Cloud, NetworkRules, ProxyRule};
+use crate::net::Proxy;
+
+/// What a command's [`Network`](crate::net::Network) is made of.
+pub(super) struct Way {
+    /// Through which proxy.
+    pub(super) proxy: Option<Proxy>,
+    /// Authorities to believe besides those that are believed anyway.
+    pub(super) ca_files: Vec<PathBuf>,
+}
+
+impl Way {
+    /// The way to a cloud. What the configuration says of the proxy goes over the environment; files of authorities
+    /// add up, and a cloud's own is for that cloud only.
+    pub(super) fn new(cloud: &Cloud, rules: &NetworkRules, settings: &Settings) -> Result<Self, Failure> {
+        let named = match &rules.proxy {
+            ProxyRule::Direct => None,
+            ProxyRule::Through(url) => Some(("`proxy` of `[network]`", url.expose())),
+            ProxyRule::System => settings.proxy.as_ref().map(|(variable, url)| (*variable, url.as_str())),
+        };
+        let no_proxy = rules.no_proxy.as_ref().unwrap_or(&settings.no_proxy);
+        let proxy = named.map(|(origin, url)| {
+            Proxy::new(url, no_proxy).map_err(|error| {
+                Failure::new(ExitStatus::Usage, format!("{origin} cannot be used: {error}"))
+                    .hint("`proxy = \"none\"` in `[network]` of your own configuration goes without a proxy")
+            })
+        });
+        let own = match cloud {
+            Cloud::Defined(definition) => definition.ca_file.as_ref(),
+            Cloud::Public | Cloud::UsGovernment | Cloud::China | Cloud::Emulator => None,
+        };
+        let ca_files = settings.ca_files.iter().chain(&rules.ca_file).chain(own).cloned().collect();
+        Ok(Self { proxy: proxy.transpose()?, ca_files })
+    }
+}
