@@ -204,7 +204,7 @@ async fn a_cloud_of_the_users_own_is_known_offline() {
       |
       = help: name a PEM file; `~/…` is in your home, another path leads from the directory of your own configuration
 
-    error: 1 mistake in bastion.toml and its layers
+    error: 1 mistake in HOME/.config/bastion/config.toml
     "#);
     // Not for somebody who goes to another cloud.
     env.workspace(&LAB.replace("lab", "public"));
