@@ -238,7 +238,9 @@ fn codes(said: &str) -> impl Iterator<Item = u32> {
 fn first_line(said: &str) -> String {
     let without = said.split_once("authentication failed.").map_or(said, |(_, rest)| rest);
     let mut lines = without.lines().map(|line| line.trim().trim_start_matches("ERROR:").trim());
-    let line = lines.find(|line| !line.is_empty()).unwrap_or("it gave no reason");
+    // Where the authority's answer is not one that it knows, the library has nothing to say but where to read on.
+    let is_reason = |line: &&str| !line.is_empty() && !line.starts_with("To troubleshoot");
+    let line = lines.find(is_reason).unwrap_or("the sign-in service gave no reason that can be read");
     // Entra adds identifiers of the request.
     let line = line.split(" Trace ID:").next().unwrap_or(line);
     printable(line, 300)
@@ -268,6 +270,7 @@ mod tests {
             "ERROR: AADSTS90002: Tenant 'nowhere' not found.",
             "ERROR: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded",
             "ERROR: The command failed with an unexpected error. Here is the traceback:",
+            "AzureCliCredential authentication failed. \nTo troubleshoot, visit https://x",
         ];
         let told: Vec<String> = said.map(|said| told(CredentialKind::AzureCli, said)).into();
         insta::assert_snapshot!(told.join("\n"), @r"
@@ -279,6 +282,7 @@ mod tests {
         azure-cli: AADSTS90002: Tenant 'nowhere' not found. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
         azure-cli: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded | Passing |
         azure-cli: The command failed with an unexpected error. Here is the traceback: | Unclear |
+        azure-cli: the sign-in service gave no reason that can be read | Unclear |
         ");
     }
 
