@@ -28,6 +28,9 @@ mod gateway;
 mod harness;
 mod instance;
 #[cfg(test)]
+#[cfg(unix)]
+mod lab;
+#[cfg(test)]
 mod layered;
 #[cfg(test)]
 mod lifecycle;

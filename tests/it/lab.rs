@@ -1,0 +1,93 @@
+//! A cloud of the user's own, signed in to for real: the emulator in a process of its own stands for all of Azure, and the
+//! program gets its tokens as it would from Azure itself.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::env::{EmulatorProcess, TestEnv, check_no_token};
+use crate::process::{self, PATIENCE};
+
+const TENANT: &str = "00000000-0000-4000-8000-0000000e0002";
+const CLIENT: &str = "00000000-0000-4000-8000-0000000e0003";
+
+/// The workspace as the emulator reads it; the same in the cloud `lab`, for everybody else.
+const EMULATED: &str = r#"
+[azure]
+cloud = "emulator"
+subscription = "00000000-0000-4000-8000-0000000e0001"
+resource_group = "rg-emulator"
+credential = "client-secret"
+[bastions.hub]
+[targets]
+web = { vm = "vm-web" }
+[tunnels]
+echo = "0 -> web:7"
+[emulator]
+log = "requests.jsonl"
+"#;
+
+/// An emulator, and the user's own configuration that makes a cloud of it.
+async fn lab() -> (TestEnv, EmulatorProcess) {
+    let env = TestEnv::new();
+    env.workspace(EMULATED);
+    let emulator = env.emulator(&[]).await;
+    let arm = emulator.field("resource_manager");
+    let login = arm.replace("management", "login");
+    std::fs::write(env.home().join("lab.pem"), emulator.field("ca_pem")).unwrap();
+    let own = env.home().join(".config/bastion");
+    std::fs::create_dir_all(&own).unwrap();
+    let cloud = format!(
+        "[clouds.lab]\nresource_manager = \"https://{arm}\"\nauthority = \"https://{login}\"\n\
+         audience = \"https://management.azure.com\"\nca_file = \"~/lab.pem\"\n"
+    );
+    std::fs::write(own.join("config.toml"), cloud).unwrap();
+    env.workspace(
+        &EMULATED
+            .replace("cloud = \"emulator\"", "cloud = \"lab\"")
+            .replace("log = \"requests.jsonl\"\n", ""),
+    );
+    (env, emulator)
+}
+
+fn signed_in(env: &TestEnv, arguments: &[&str]) -> Command {
+    let mut command = env.bastion(arguments);
+    command.env("AZURE_TENANT_ID", TENANT).env("AZURE_CLIENT_ID", CLIENT);
+    command.env("AZURE_CLIENT_SECRET", "hunter2-hunter2");
+    command
+}
+
+#[tokio::test]
+async fn an_application_signs_in_and_its_bytes_go_through() {
+    let (env, emulator) = lab().await;
+    let who = process::output(signed_in(&env, &["whoami"]), PATIENCE).await;
+    let told = String::from_utf8_lossy(&who.stdout).into_owned();
+    assert!(who.status.success() && told.contains("client-secret") && told.contains(TENANT), "{told}");
+    check_no_token(&told.replace(TENANT, "").replace("00000000-0000-4000-8000", ""));
+
+    let up = env.run_command(signed_in(&env, &["up"]));
+    let mut stream = TcpStream::connect(up.address("echo").await).await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let mut back = [0; 5];
+    timeout(PATIENCE, stream.read_exact(&mut back)).await.unwrap().unwrap();
+    assert_eq!(&back, b"hello");
+    drop(stream);
+    let said = env.finish(up).await;
+    assert!(!said.contains("hunter2"), "{said}");
+    emulator.into_running().stop().await;
+}
+
+#[tokio::test]
+async fn without_a_secret_it_is_blocked_and_says_what_to_set() {
+    let (env, emulator) = lab().await;
+    let up = env.up(&[]);
+    let line = up.wait_line(|line| line.starts_with("blocked"), "a blocked tunnel").await;
+    assert!(line.contains("[sign-in]"), "{line}");
+    let hint = up.wait_line(|line| line.starts_with("hint:"), "what mends it").await;
+    assert!(hint.contains("AZURE_CLIENT_SECRET") || line.contains("AZURE_"), "{line}\n{hint}");
+    let output = env.run(&["wait"]).await;
+    assert_eq!(output.status.code(), Some(3));
+    up.stop().await;
+    emulator.into_running().stop().await;
+}
