@@ -158,6 +158,12 @@ pub(super) fn adopt(table: &DeTable<'_>, text: &str, base: usize) -> Map {
 fn node(value: &Spanned<DeValue<'_>>, text: &str, base: usize) -> Node {
     let span = value.span();
     let adopted = match value.get_ref() {
+        // Nothing stands there: the parser has put something in the place of what it could not read, and said so.
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)
+            if span.is_empty() =>
+        {
+            Value::Refused(Vec::new())
+        }
         DeValue::String(string) => {
             let written = text.get(span.start + 1..span.end.saturating_sub(1));
             let form = if written == Some(string.as_ref()) { Form::Literal } else { Form::Escaped };

@@ -1,5 +1,7 @@
 //! The layers of a workspace, and the virtual text in which they stand end to end.
 
+use std::ops::Range;
+
 use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostic, quote};
@@ -115,6 +117,36 @@ pub(super) struct Parsed {
     pub(super) whole: bool,
 }
 
+/// Where the same key, or the same header of a table, stands before. The parser does not say; it is looked for line by
+/// line, so that one in a table on a single line is not found.
+fn first_use(text: &str, second: Range<usize>) -> Option<Range<usize>> {
+    let key = text.get(second.clone()).filter(|key| !key.is_empty())?;
+    let line_start = text.get(..second.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let is_header = text.get(line_start..)?.trim_start().starts_with('[');
+    let mut found = None;
+    let mut at = 0;
+    for line in text.get(..line_start)?.split_inclusive('\n') {
+        let begin = at + (line.len() - line.trim_start().len());
+        at += line.len();
+        let line = line.trim();
+        if is_header {
+            let whole = text.get(line_start..)?.lines().next().unwrap_or_default().trim();
+            if line == whole {
+                return Some(begin..begin + line.len());
+            }
+        } else if line.starts_with('[') {
+            // Another table begins: what stood before is not this one's.
+            found = None;
+        } else if found.is_none()
+            && let Some(rest) = line.strip_prefix(key)
+            && rest.trim_start().starts_with(['=', '.'])
+        {
+            found = Some(begin..begin + key.len());
+        }
+    }
+    found
+}
+
 /// Whether nothing stands from there to the end of the line.
 fn at_end_of_line(text: &str, at: usize) -> bool {
     text.get(at..).is_none_or(|rest| rest.is_empty() || rest.starts_with(['\n', '\r']))
@@ -129,6 +161,9 @@ fn syntax(text: &str, base: usize, error: &toml::de::Error) -> Diagnostic {
     let span = base + local.start..base + local.end;
     let message = error.message();
     // The parser's words are for those who know its grammar; these three mistakes are everybody's.
+    if message.starts_with("string values must be quoted") && at_end_of_line(text, local.start) {
+        return Diagnostic::new(codes::SYNTAX, span, "a value is missing", "nothing stands here");
+    }
     if message.starts_with("string values must be quoted") {
         let found =
             Diagnostic::new(codes::SYNTAX, span.clone(), "a string must stand in quotes", "not in quotes");
@@ -140,7 +175,11 @@ fn syntax(text: &str, base: usize, error: &toml::de::Error) -> Diagnostic {
     if message == "duplicate key" {
         let key = written.map(quote).unwrap_or_default();
         let message = format!("the key {key} is already in this table");
-        return Diagnostic::new(codes::SYNTAX, span, message, "second use").help("keep one of the two");
+        let second = Diagnostic::new(codes::SYNTAX, span, message, "second use").help("keep one of the two");
+        return match first_use(text, local) {
+            Some(first) => second.also(base + first.start..base + first.end, "first use"),
+            None => second,
+        };
     }
     if message.starts_with("invalid basic string") && at_end_of_line(text, local.start) {
         let open = text.get(..local.start).and_then(|before| before.rfind('"')).unwrap_or(local.start);
