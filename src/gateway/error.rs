@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::broker::BrokerError;
+use super::refusal::{NOT_FOUND, REDIRECT, said};
 use super::wire::AnswerError;
 use crate::model::{Blocked, Disposition};
 use crate::net::{DialError, HttpError, ProxyError, UNTRUSTED};
@@ -241,11 +242,7 @@ fn refusal(status: u16, message: Option<&str>) -> (&'static str, Disposition, Op
                 "the account needs Reader on the virtual machine, on its network card, on the bastion and on the virtual network",
             ),
         ),
-        404 => (
-            "not-found",
-            Disposition::Blocked(Blocked::NotFound),
-            Some("check the target's name, resource group and subscription"),
-        ),
+        404 => ("not-found", Disposition::Blocked(Blocked::NotFound), Some(NOT_FOUND)),
         429 | 503 => (
             "gateway-busy",
             Disposition::Retry,
@@ -254,19 +251,9 @@ fn refusal(status: u16, message: Option<&str>) -> (&'static str, Disposition, Op
             ),
         ),
         408 | 500..=599 => ("gateway-error", Disposition::Retry, None),
-        300..=399 => (
-            "gateway-redirect",
-            Disposition::Blocked(Blocked::Answer),
-            Some(
-                "a redirect is not followed, because the request carries an access token; is a captive portal or proxy on the way?",
-            ),
-        ),
+        300..=399 => ("gateway-redirect", Disposition::Blocked(Blocked::Answer), Some(REDIRECT)),
         _ => ("gateway-answer", Disposition::Blocked(Blocked::Answer), None),
     }
-}
-
-fn said(message: Option<&str>) -> String {
-    message.map(|m| format!(", \"{m}\"")).unwrap_or_default()
 }
 
 #[cfg(test)]

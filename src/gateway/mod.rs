@@ -29,6 +29,7 @@ mod home;
 mod keepalive;
 mod ledger;
 mod meaning;
+mod refusal;
 mod stream;
 mod tap;
 mod wire;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::gateway::refusal::{NOT_FOUND, REDIRECT, said};
 use crate::gateway::wire::PodError;
 use crate::model::{Blocked, Disposition};
 use crate::net::{HttpError, ProxyError, UNTRUSTED};
@@ -133,25 +134,11 @@ fn refusal(status: u16) -> (&'static str, Disposition, Option<&'static str>) {
                 "the account needs Reader on the bastion and on the virtual machine, and this machine's public address must be among the bastion's `networkAcls.ipRules` where there are any",
             ),
         ),
-        404 => (
-            "not-found",
-            Disposition::Blocked(Blocked::NotFound),
-            Some("check the target's name, resource group and subscription"),
-        ),
+        404 => ("not-found", Disposition::Blocked(Blocked::NotFound), Some(NOT_FOUND)),
         408 | 429 | 500..=599 => ("broker-error", Disposition::Retry, None),
-        300..=399 => (
-            "broker-redirect",
-            Disposition::Blocked(Blocked::Answer),
-            Some(
-                "a redirect is not followed, because the request carries an access token; is a captive portal or proxy on the way?",
-            ),
-        ),
+        300..=399 => ("broker-redirect", Disposition::Blocked(Blocked::Answer), Some(REDIRECT)),
         _ => ("broker-answer", Disposition::Blocked(Blocked::Answer), None),
     }
-}
-
-fn said(message: Option<&str>) -> String {
-    message.map(|m| format!(", \"{m}\"")).unwrap_or_default()
 }
 
 #[cfg(test)]
