@@ -7,15 +7,18 @@ mod arm;
 mod bastion_host;
 mod challenge;
 mod cloud;
+mod compute;
 mod credential;
 mod sign_in;
 mod tokens;
+mod transport;
 
 pub use account::Account;
-pub use arm::{Arm, ArmError, Cloud};
+pub use arm::{Arm, ArmError, Cloud, Subject};
 pub use bastion_host::{BastionHost, Refusal};
 pub use challenge::Challenge;
 pub use cloud::Addresses;
+pub use compute::{Instance, Machine, NoMachine, Power};
 pub use credential::{
     Asking, Credential, Environment, Flaw, Granted, PassedOver, Pipelines, SignInError, credential_word,
 };

@@ -82,7 +82,7 @@ impl Azure {
     ) -> Result<Self, Failure> {
         let http = network.http().map_err(|error| failed(&error))?;
         let sign_ins = SignIns::new(addresses, settings.sign_in.clone(), http.clone(), clock::now);
-        let arm = Arm::new(cloud, http);
+        let arm = Arm::new(cloud, &http);
         let surroundings = Surroundings { arm, sign_in: Arc::new(sign_ins), network };
         Ok(Self { surroundings, emulator: None })
     }
@@ -137,7 +137,7 @@ impl Azure {
 fn surroundings(endpoint: &EmulatorEndpoint, way: Way) -> Result<Surroundings, Failure> {
     let trust = Trust::Only(endpoint.ca_pem.clone(), way.ca_files);
     let network = Network::new(&trust, way.proxy, USER_AGENT).map_err(|error| failed(&error))?;
-    let arm = Arm::new(Cloud::emulated(endpoint), network.http().map_err(|error| failed(&error))?);
+    let arm = Arm::new(Cloud::emulated(endpoint), &network.http().map_err(|error| failed(&error))?);
     let token: Arc<dyn AccessTokens> = Arc::new(EmulatorToken(endpoint.token.clone().into()));
     Ok(Surroundings { arm, sign_in: Arc::new(OneSource(token)), network })
 }

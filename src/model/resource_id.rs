@@ -94,6 +94,13 @@ impl ResourceId {
         &self.name
     }
 
+    /// The resource that this one is a part of: the scale set of an instance.
+    pub fn parent(&self) -> Option<Self> {
+        let (rest, _name) = self.text.rsplit_once('/')?;
+        let (rest, _kind) = rest.rsplit_once('/')?;
+        Self::parse(rest).ok()
+    }
+
     /// Whether this is a resource of a type such as `Microsoft.Compute/virtualMachines`, whatever the case.
     pub fn is_type(&self, kind: &str) -> bool {
         self.kind.eq_ignore_ascii_case(kind)

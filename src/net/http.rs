@@ -210,6 +210,11 @@ impl Tunnel {
 }
 
 impl HttpError {
+    /// The failure of a request that could not even be put together.
+    pub fn unsendable(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Client(Cause { text: error.to_string(), kind: None, untrusted: false })
+    }
+
     /// What a proxy on the way said, where it is the proxy's failure.
     pub fn proxy(&self) -> Option<&ProxyError> {
         match self {

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::flaw::{Flaw, SignInError};
-use super::transport;
+use crate::azure::transport;
 use crate::model::CredentialKind;
 
 /// The instance metadata service of a virtual machine.

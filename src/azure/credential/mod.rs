@@ -21,7 +21,6 @@ mod github;
 mod managed;
 mod process;
 mod ready;
-mod transport;
 
 pub use flaw::{Flaw, SignInError};
 

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use super::assertion::Certificate;
 use super::flaw::{Flaw, SignInError, scope};
 use super::github::Job;
-use super::{Asking, Credential, Environment, Granted, managed, process, transport};
+use super::{Asking, Credential, Environment, Granted, managed, process};
+use crate::azure::transport;
 use crate::model::{CredentialKind, Identity, chain};
 use crate::net::{Http, HttpError};
 

@@ -61,7 +61,7 @@ async fn a_cloud_of_the_users_own_is_reached_as_azure_is() {
     // Its authority is believed because the cloud names it, beside the system's.
     let trust = Trust::System(definition.ca_file.into_iter().collect());
     let network = Network::new(&trust, None, "bastion-test").unwrap();
-    let arm = Arm::new(cloud, network.http().unwrap());
+    let arm = Arm::new(cloud, &network.http().unwrap());
     let token = emulator.endpoint().token;
     let host = arm.bastion(&bastion_id(), &token.clone().into()).await.unwrap();
     let gateway = Gateway::new(host.gateway, network.clone(), Limits::default()).unwrap();
@@ -88,7 +88,7 @@ async fn a_clouds_authority_is_believed_in_that_cloud_only() {
     let emulator = Emulator::start(emulation(None, vec![]), "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (desired, _) = written(&emulator, &root);
     let network = Network::new(&Trust::System(vec![]), None, "bastion-test").unwrap();
-    let arm = Arm::new(Cloud::of(&desired.cloud).unwrap(), network.http().unwrap());
+    let arm = Arm::new(Cloud::of(&desired.cloud).unwrap(), &network.http().unwrap());
     let error = arm.bastion(&bastion_id(), &emulator.endpoint().token.into()).await.unwrap_err();
     assert_eq!(error.code(), "untrusted-certificate");
     assert!(error.hint().unwrap().contains("`ca_file` in `[network]`"), "{error:?}");

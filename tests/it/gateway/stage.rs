@@ -126,7 +126,7 @@ impl Stage {
         let network = Network::new(trust, proxy, "bastion-test").unwrap();
         let cloud =
             Cloud { resource_manager: endpoint.resource_manager.clone(), gateway_ports: PortRule::Allowed };
-        let arm = Arm::new(cloud, network.http().unwrap());
+        let arm = Arm::new(cloud, &network.http().unwrap());
         Self { emulator, network, arm, tokens: Arc::new(Tokens::of(&[&endpoint.token])) }
     }
 

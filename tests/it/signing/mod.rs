@@ -148,7 +148,7 @@ fn surroundings(emulator: &Emulator, environment: Environment) -> Surroundings {
     let cloud = Cloud { resource_manager: endpoint.resource_manager, gateway_ports: PortRule::Allowed };
     let http = network.http().unwrap();
     let sign_ins = SignIns::new(&addresses, environment, http.clone(), bastion::sys::clock::now);
-    Surroundings { arm: Arm::new(cloud, http), sign_in: Arc::new(sign_ins), network }
+    Surroundings { arm: Arm::new(cloud, &http), sign_in: Arc::new(sign_ins), network }
 }
 
 /// A tunnel through the bastion of each of these subscriptions under each of these identities, named `a`, `b`, ….

@@ -1,4 +1,7 @@
 //! How Azure's library reaches the network: by our rules, and without trying again by itself.
+//!
+//! Its own retries wait as long as a server says, a day if that says a day, and nobody sees them wait. What is tried
+//! again, and when, is the route's business, which shows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +10,10 @@ use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::Headers;
 use azure_core::http::{
-    AsyncRawResponse, Body, ClientOptions, HttpClient, Request, RetryOptions, StatusCode, Transport,
+    AsyncRawResponse, Body, ClientOptions, HttpClient, Pipeline, Request, RetryOptions, StatusCode, Transport,
 };
 use azure_core::{Error, Result};
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
 
 use crate::net::Http;
 
@@ -60,6 +63,10 @@ fn translated(request: &Request) -> Result<reqwest::Request> {
     let mut ours = reqwest::Request::new(method, request.url().clone());
     for (name, value) in request.headers().iter() {
         let name = name.as_str().parse::<HeaderName>().map_err(|error| unusable(&error))?;
+        // Who asks is ours to say: it is what an administrator reads in Azure's logs.
+        if name == USER_AGENT {
+            continue;
+        }
         let mut value = HeaderValue::from_str(value.as_str()).map_err(|error| unusable(&error))?;
         // Which of them are secret is not for the library to know.
         value.set_sensitive(true);
@@ -75,12 +82,17 @@ fn translated(request: &Request) -> Result<reqwest::Request> {
 
 fn response(status: u16, headers: &reqwest::header::HeaderMap, body: Vec<u8>) -> AsyncRawResponse {
     let mut theirs = Headers::new();
-    for (name, value) in headers {
-        if let Ok(value) = value.to_str() {
-            theirs.insert(name.as_str().to_owned(), value.to_owned());
-        }
+    for name in headers.keys() {
+        let all: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        theirs.insert(name.as_str().to_owned(), all.join(", "));
     }
     AsyncRawResponse::from_bytes(StatusCode::from(status), theirs, body)
+}
+
+/// The way of a request to Resource Manager: an ID for each, a line in the log without secrets, our client.
+pub(super) fn pipeline(http: &Http) -> Pipeline {
+    let (name, version) = (Some(env!("CARGO_PKG_NAME")), Some(env!("CARGO_PKG_VERSION")));
+    Pipeline::new(name, version, bare(Arc::new(Ours(http.clone()))), Vec::new(), Vec::new(), None)
 }
 
 /// What a credential of the library is told: our client, this authority, no tries of its own.
