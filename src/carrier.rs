@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::model::{Endpoint, Failure, Limits, Port, Wait};
+use crate::model::{Failure, Limits, Locator, Port, Wait};
 
 /// What a carrier does, some time.
 pub type Carrying<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -25,7 +25,7 @@ pub trait Carrier: Send + Sync {
     /// Shows that a stream to this port would be granted, without opening one.
     fn probe<'a>(
         &'a self,
-        endpoint: &'a Endpoint,
+        target: &'a Locator,
         port: Port,
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<(), Failure>>;
@@ -33,7 +33,7 @@ pub trait Carrier: Send + Sync {
     /// Opens a stream to this port. Cancelling it leaves nothing behind.
     fn open<'a>(
         &'a self,
-        endpoint: &'a Endpoint,
+        target: &'a Locator,
         port: Port,
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>>;

@@ -11,7 +11,8 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure, load, stop};
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
-    Machine, Name, NameError, Port, Reason, ResourceId, Service, State, Target, Tunnel, TunnelStatus,
+    Locator, Machine, Name, NameError, Port, Reason, ResourceId, Service, State, Target, Tunnel,
+    TunnelStatus,
 };
 use crate::supervisor::Remains;
 use crate::supervisor::{Parts, Setting, Supervisor};
@@ -173,11 +174,11 @@ fn declare(arguments: &Arguments, cloud: Cloud) -> Result<Desired, Failure> {
         let what = "they are made of letters, digits, `-`, `_`, `.`, `(` and `)`";
         wrong("--name, --resource-group, --subscription", &what)
     })?;
-    let endpoint = match (&arguments.target_resource_id, arguments.target_ip_address) {
+    let locator = match (&arguments.target_resource_id, arguments.target_ip_address) {
         (Some(id), _) => {
-            Endpoint::Resource(ResourceId::parse(id).map_err(|error| wrong("--target-resource-id", &error))?)
+            Locator::of(ResourceId::parse(id).map_err(|error| wrong("--target-resource-id", &error))?)
         }
-        (None, Some(address)) => Endpoint::Address(address),
+        (None, Some(address)) => Endpoint::Address(address).into(),
         (None, None) => {
             return Err(Failure::new(
                 ExitStatus::Usage,
@@ -194,7 +195,7 @@ fn declare(arguments: &Arguments, cloud: Cloud) -> Result<Desired, Failure> {
             via.clone(),
             Bastion { id: bastion.clone(), identity: Identity::default(), limits: Limits::default() },
         )]),
-        targets: BTreeMap::from([(target.clone(), Target { bastion: via, endpoint: endpoint.clone() })]),
+        targets: BTreeMap::from([(target.clone(), Target { bastion: via, locator: locator.clone() })]),
         tunnels: BTreeMap::from([(
             tunnel,
             Tunnel {
@@ -206,18 +207,19 @@ fn declare(arguments: &Arguments, cloud: Cloud) -> Result<Desired, Failure> {
                 behaviour: Behaviour::default(),
             },
         )]),
-        emulation: emulation(bastion, endpoint),
+        emulation: emulation(bastion, &locator),
     })
 }
 
 /// An emulator of our own knows the bastion and the target that were named: a page on port 80, an echo on port 7.
-fn emulation(bastion: ResourceId, endpoint: Endpoint) -> Emulation {
+fn emulation(bastion: ResourceId, target: &Locator) -> Emulation {
     let services = [(80, Service::Http), (7, Service::Echo)];
-    let ports =
+    let ports: BTreeMap<Port, Service> =
         services.into_iter().filter_map(|(port, service)| Some((Port::new(port)?, service))).collect();
+    let machines = Machine::all_of(target).into_iter();
     Emulation {
         bastions: vec![(bastion, BastionTraits::default())],
-        machines: vec![Machine { endpoint, ports, otherwise: None }],
+        machines: machines.map(|machine| Machine { ports: ports.clone(), ..machine }).collect(),
         ..Emulation::default()
     }
 }

@@ -25,11 +25,11 @@ const CHOICES: &[Choice] = &[
     },
     Choice {
         table: "targets",
-        members: &[&["id"], &["vm"], &["vmss"], &["aks"], &["ip"], &["via", "host"]],
+        members: &[&["id"], &["vm"], &["vmss"], &["nic"], &["aks"], &["ip"], &["via", "host"]],
         companions: &[
             ("instance", &["vmss"]),
-            ("resource_group", &["vm", "vmss", "aks"]),
-            ("subscription", &["vm", "vmss", "aks"]),
+            ("resource_group", &["vm", "vmss", "nic", "aks"]),
+            ("subscription", &["vm", "vmss", "nic", "aks"]),
         ],
     },
     Choice { table: "tunnels", members: &[&["target"], &["via", "host"]], companions: &[] },

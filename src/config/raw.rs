@@ -142,6 +142,7 @@ impl Reader {
             spoilt: table.spoilt,
             vm: self.text(&table, "vm", NAME),
             vmss: self.text(&table, "vmss", NAME),
+            nic: self.text(&table, "nic", NAME),
             instance: self.scalar(&table, "instance", Takes::number("the number of an instance").or_text()),
             ip: self.text(&table, "ip", Takes::text("an IPv4 address such as \"10.0.0.4\"")),
             id: self.text(&table, "id", RESOURCE_ID),
@@ -176,14 +177,14 @@ impl Reader {
             expose: self.flag(&table, "expose"),
             enabled: self.flag(&table, "enabled"),
             profiles: self.texts(&table, "profiles", "an array of names such as [\"debug\"]"),
-            env: self.env(&table),
+            env: self.strings(&table, "env", Takes::text("a string such as \"http://{addr}\"")),
             behaviour: self.behaviour(&table),
         }
     }
 
-    fn env(&mut self, table: &Table<'_>) -> Vec<Entry<Option<Text>>> {
-        let entries = self.entries(table, "env");
-        let takes = Takes::text("a string such as \"http://{addr}\"");
+    /// The strings of a table whose keys are names.
+    fn strings(&mut self, table: &Table<'_>, key: &str, takes: Takes) -> Vec<Entry<Option<Text>>> {
+        let entries = self.entries(table, key);
         let each = |Entry { name, key, value }: Entry<&Node>| {
             let template = self.string(&name, value, takes);
             Entry { name, key, value: template }
@@ -194,6 +195,7 @@ impl Reader {
     fn emulator(&mut self, root: &Table<'_>) -> Option<Emulator> {
         let table = self.sub(root, "emulator", &keys::EMULATOR)?;
         let targets = self.entries(&table, "targets");
+        let power = Takes::text("a word such as \"deallocated\"");
         let faults = self.tables(&table, "faults");
         Some(Emulator {
             log: self.text(&table, "log", Takes::text("the path of a file")),
@@ -206,6 +208,7 @@ impl Reader {
             ),
             bastions: self.each(&table, "bastions", "sku", Self::traits),
             targets: targets.into_iter().map(|entry| self.services(entry)).collect(),
+            power: self.strings(&table, "power", power),
             faults: faults.into_iter().map(|(span, items)| self.fault(span, items)).collect(),
         })
     }

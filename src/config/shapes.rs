@@ -114,6 +114,7 @@ pub(super) struct Target {
     pub(super) spoilt: bool,
     pub(super) vm: Option<Field<Text>>,
     pub(super) vmss: Option<Field<Text>>,
+    pub(super) nic: Option<Field<Text>>,
     pub(super) instance: Option<Field<Scalar>>,
     pub(super) ip: Option<Field<Text>>,
     pub(super) id: Option<Field<Text>>,
@@ -158,6 +159,7 @@ pub(super) struct Emulator {
     pub(super) frames: Option<Field<Text>>,
     pub(super) bastions: Vec<Entry<Option<Traits>>>,
     pub(super) targets: Vec<Entry<Services>>,
+    pub(super) power: Vec<Entry<Option<Text>>>,
     pub(super) faults: Vec<Fault>,
 }
 

@@ -57,7 +57,10 @@ fn one_tunnel_lowers_to_all_its_defaults() {
             name("hub"),
             Bastion { id: bastion.clone(), identity: Identity::default(), limits: Limits::default() },
         )]),
-        targets: BTreeMap::from([(name("web"), Target { bastion: name("hub"), endpoint: machine.clone() })]),
+        targets: BTreeMap::from([(
+            name("web"),
+            Target { bastion: name("hub"), locator: machine.clone().into() },
+        )]),
         tunnels: BTreeMap::from([(
             name("web"),
             Tunnel {
@@ -72,9 +75,8 @@ fn one_tunnel_lowers_to_all_its_defaults() {
         emulation: Emulation {
             bastions: vec![(bastion, BastionTraits::default())],
             machines: vec![Machine {
-                endpoint: machine,
                 ports: BTreeMap::from([(port(7), Service::Echo), (port(80), Service::Http)]),
-                otherwise: None,
+                ..Machine::new(machine)
             }],
             ..Emulation::default()
         },
@@ -195,9 +197,9 @@ fn targets_and_bastions_keep_what_was_written() {
         bastion("spoke"),
         "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network/bastionHosts/bas-spoke"
     );
-    let target = |key: &str| match &desired.targets[&name(key)].endpoint {
-        Endpoint::Resource(id) => id.as_str().to_owned(),
-        Endpoint::Address(ip) => ip.to_string(),
+    let target = |key: &str| {
+        let locator = &desired.targets[&name(key)].locator;
+        locator.id().map_or_else(|| locator.to_string(), |id| id.as_str().to_owned())
     };
     let compute = "providers/Microsoft.Compute";
     assert_eq!(target("web"), format!("{home}/rg-orders/{compute}/virtualMachines/vm-web"));

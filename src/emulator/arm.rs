@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::access::{TokenFlaw, base64url, guid};
 use super::answers::{arm, arm_error, challenge_in, strike};
+use super::compute;
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
@@ -34,8 +35,8 @@ pub(super) fn manage(world: &World, request: &Request) -> Verdict {
         Err(reply) => return Verdict::reply(entry, reply),
     };
     let response = match id {
-        Ok(id) => read(world, &id),
-        Err(_) => list(world, request).unwrap_or_else(|| {
+        Ok(id) => read(world, request, &id),
+        Err(_) => list(world, request).or_else(|| compute::list(world, request)).unwrap_or_else(|| {
             arm_error(404, "InvalidResourceType", "The resource type could not be found.")
         }),
     };
@@ -111,9 +112,12 @@ fn api_version(request: &Request) -> Result<(), Response> {
     Err(arm_error(400, "InvalidApiVersionParameter", "The api-version is invalid."))
 }
 
-fn read(world: &World, id: &ResourceId) -> Response {
+fn read(world: &World, request: &Request, id: &ResourceId) -> Response {
     if let Some(bastion) = world.terrain().bastions.iter().find(|bastion| bastion.id == *id) {
         return arm(Response::json(200, &describe(bastion, world.port)).with("ETag", "W/\"1\""));
+    }
+    if let Some(described) = compute::read(world, request, id) {
+        return arm(Response::json(200, &described));
     }
     let group = id.resource_group();
     missing_scope(world, id.subscription(), Some(group)).unwrap_or_else(|| {
@@ -122,7 +126,7 @@ fn read(world: &World, id: &ResourceId) -> Response {
     })
 }
 
-/// The bastions of a subscription or a resource group, one a page: a client has to follow `nextLink` (G40).
+/// The bastions of a subscription or a resource group.
 fn list(world: &World, request: &Request) -> Option<Response> {
     let path = request.path().to_ascii_lowercase();
     let parts: Vec<&str> = path.split('/').collect();
@@ -137,41 +141,48 @@ fn list(world: &World, request: &Request) -> Option<Response> {
         return Some(missing);
     }
     let terrain = world.terrain();
-    let mut within = terrain.bastions.iter().filter(|bastion| {
+    let within = terrain.bastions.iter().filter(|bastion| {
         bastion.id.subscription().eq_ignore_ascii_case(subscription)
             && group.is_none_or(|group| bastion.id.resource_group().eq_ignore_ascii_case(group))
     });
+    let all = within.map(|bastion| (bastion.host.clone(), describe(bastion, world.port))).collect();
+    Some(page(world, request, all))
+}
+
+/// One page of a list, with one element: a client has to follow `nextLink` (G40). Where a page begins is nothing that
+/// a client could make up itself.
+pub(super) fn page(world: &World, request: &Request, all: Vec<(String, Value)>) -> Response {
     let query = request.query();
     let value = |wanted: &str| {
         query.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
     };
-    let page = match value("$skiptoken") {
-        None => within.next(),
-        Some(token) => match within.find(|bastion| skip_token(bastion) == token) {
-            Some(bastion) => Some(bastion),
-            None => return Some(arm_error(400, "InvalidSkipToken", "The skip token is not valid.")),
+    let skip_token = |key: &str| base64url(key.as_bytes());
+    let at = match value("$skiptoken") {
+        None => 0,
+        Some(token) => match all.iter().position(|(key, _)| skip_token(key) == token) {
+            Some(at) => at,
+            None => return arm_error(400, "InvalidSkipToken", "The skip token is not valid."),
         },
     };
-    let described: Vec<Value> = page.map(|bastion| describe(bastion, world.port)).into_iter().collect();
-    let body = match within.next() {
+    let mut rest = all.into_iter().skip(at);
+    let described: Vec<Value> = rest.next().map(|(_, described)| described).into_iter().collect();
+    let body = match rest.next() {
         None => json!({ "value": described }),
-        Some(next) => {
-            let (path, version) = (request.path(), value("api-version").unwrap_or_default());
-            let page = format!("api-version={version}&%24skiptoken={}", skip_token(next));
-            let link = format!("https://management.localhost:{}{path}?{page}", world.port);
+        Some((key, _)) => {
+            // All that was asked for is asked for again.
+            let asked = query.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("$skiptoken"));
+            let mut link = form_urlencoded::Serializer::new(String::new());
+            link.extend_pairs(asked).append_pair("$skiptoken", &skip_token(&key));
+            let (path, query) = (request.path(), link.finish());
+            let link = format!("https://management.localhost:{}{path}?{query}", world.port);
             json!({ "value": described, "nextLink": link })
         }
     };
-    Some(arm(Response::json(200, &body)))
-}
-
-/// Where a page begins: nothing that a client could make itself.
-fn skip_token(bastion: &SimulatedBastion) -> String {
-    base64url(bastion.host.as_bytes())
+    arm(Response::json(200, &body))
 }
 
 /// What ARM says of a subscription or a group that does not exist.
-fn missing_scope(world: &World, subscription: &str, group: Option<&str>) -> Option<Response> {
+pub(super) fn missing_scope(world: &World, subscription: &str, group: Option<&str>) -> Option<Response> {
     let terrain = world.terrain();
     let ids = || {
         let machines = terrain.machines.iter().filter_map(|machine| match &machine.endpoint {

@@ -17,7 +17,7 @@ use super::sessions::{Deletion, Grant, Place};
 use super::terrain::SimulatedBastion;
 use super::verdict::Verdict;
 use super::world::World;
-use crate::model::{Endpoint, FaultPhase, ResourceId, Sku};
+use crate::model::{Endpoint, FaultPhase, MachinePower, ResourceId, Sku};
 use crate::sys::clock;
 
 /// `POST /api/tokens`.
@@ -171,7 +171,10 @@ impl Form {
             let message = "This Bastion reaches virtual machines on ports 22 and 3389 only.";
             return Err(gateway_error(400, message));
         }
-        world.terrain().machine(&endpoint).ok_or_else(missing)?;
+        // Of a machine that does not run, a gateway says no more than that something went wrong.
+        if world.terrain().machine(&endpoint).ok_or_else(missing)?.power != MachinePower::Running {
+            return Err(gateway_error(500, INTERNAL));
+        }
         Ok(Place { endpoint, port: self.port })
     }
 

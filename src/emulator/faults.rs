@@ -114,13 +114,24 @@ impl List {
 
 impl Planned {
     fn matches(&self, phase: FaultPhase, target: Option<&Endpoint>) -> bool {
-        let meant = self.fault.target.is_none() || self.fault.target.as_ref() == target;
+        let meant =
+            self.fault.target.as_ref().is_none_or(|meant| Some(meant) == target || has(meant, target));
         self.left != Some(0) && self.fault.phase == phase && meant
     }
 
     fn take(&mut self) -> Option<FaultAction> {
         self.left = self.left.map(|n| n.saturating_sub(1));
         Some(self.fault.action.clone())
+    }
+}
+
+/// Whether a target is an instance of the scale set that is meant.
+fn has(meant: &Endpoint, target: Option<&Endpoint>) -> bool {
+    match (meant, target) {
+        (Endpoint::Resource(set), Some(Endpoint::Resource(instance))) => {
+            instance.parent().as_ref() == Some(set)
+        }
+        (Endpoint::Resource(_) | Endpoint::Address(_), _) => false,
     }
 }
 

@@ -34,6 +34,7 @@ mod answers;
 mod arm;
 mod authority;
 mod broker;
+mod compute;
 mod connection;
 mod downlink;
 mod ending;

@@ -15,6 +15,7 @@ pub(super) struct Terrain {
     /// Bastions that are declared no more, as long as they hold sessions: these can still be deleted.
     retired: Vec<Arc<SimulatedBastion>>,
     pub(super) machines: Vec<Machine>,
+    pub(super) loose_interfaces: Vec<ResourceId>,
     pub(super) frames: Frames,
     pub(super) setup_delay: Duration,
     pub(super) idle_limit: Duration,
@@ -81,6 +82,7 @@ impl Terrain {
             bastions,
             retired: old,
             machines: emulation.machines.clone(),
+            loose_interfaces: emulation.loose_interfaces.clone(),
             frames: emulation.frames,
             setup_delay: emulation.setup_delay,
             idle_limit: emulation.idle_limit,
@@ -100,9 +102,9 @@ impl Terrain {
             retired.push(std::mem::replace(bastion, Arc::new(pod)));
         }
         retired.retain(|bastion| in_use(bastion.number));
-        let machines = self.machines.clone();
+        let (machines, loose_interfaces) = (self.machines.clone(), self.loose_interfaces.clone());
         let Self { frames, setup_delay, idle_limit, .. } = *self;
-        Self { bastions, retired, machines, frames, setup_delay, idle_limit, numbered }
+        Self { bastions, retired, machines, loose_interfaces, frames, setup_delay, idle_limit, numbered }
     }
 
     /// Which bastion's data plane a `Host` header means.

@@ -19,7 +19,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::{Endpoint, Port, Probe, Reason, State};
+use crate::model::{Locator, Port, Probe, Reason, State};
 
 mod outage;
 mod path;
@@ -39,8 +39,8 @@ const PROOF: Duration = Duration::from_secs(60);
 /// A path of a route, where nothing more is needed to tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// What the gateway connects to.
-    pub endpoint: Endpoint,
+    /// What is behind the bastion.
+    pub locator: Locator,
     /// The port there.
     pub port: Port,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{CloudDefinition, Emulation, Name, Port, ResourceId, is_loopback};
+use super::{CloudDefinition, Emulation, Locator, Name, Port, ResourceId, is_loopback};
 
 /// The declared set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,8 +137,8 @@ impl Default for Limits {
 pub struct Target {
     /// The bastion it is reached through.
     pub bastion: Name,
-    /// What the gateway connects to.
-    pub endpoint: Endpoint,
+    /// What it is.
+    pub locator: Locator,
 }
 
 /// What the gateway connects to, as the token exchange names it.

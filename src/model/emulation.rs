@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Endpoint, Port, ResourceId};
+use super::{Endpoint, Locator, Port, ResourceId};
 
 /// The simulated Azure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Emulation {
     pub bastions: Vec<(ResourceId, BastionTraits)>,
     /// The machines and addresses that can be reached. Anything else is 'not found'.
     pub machines: Vec<Machine>,
+    /// Network interfaces that belong to no machine.
+    pub loose_interfaces: Vec<ResourceId>,
     /// How the gateway frames what it sends.
     pub frames: Frames,
     /// How long the token exchange takes (a real one takes 650–800 ms).
@@ -34,6 +36,7 @@ impl Default for Emulation {
         Self {
             bastions: Vec::new(),
             machines: Vec::new(),
+            loose_interfaces: Vec::new(),
             frames: Frames::default(),
             setup_delay: Duration::ZERO,
             idle_limit: Duration::from_secs(240),
@@ -120,6 +123,63 @@ pub struct Machine {
     pub ports: BTreeMap<Port, Service>,
     /// What answers on every other port; `None`: they refuse.
     pub otherwise: Option<Service>,
+    /// Whether it runs. Of one that does not, a gateway only says that something went wrong.
+    pub power: MachinePower,
+    /// The scale set of flexible orchestration that it belongs to.
+    pub scale_set: Option<ResourceId>,
+    /// Its network interface, where its name matters; otherwise one that is named after it.
+    pub interface: Option<ResourceId>,
+}
+
+impl Machine {
+    /// One that runs, and refuses on every port.
+    pub fn new(endpoint: Endpoint) -> Self {
+        let (ports, otherwise) = (BTreeMap::new(), None);
+        Self { endpoint, ports, otherwise, power: MachinePower::Running, scale_set: None, interface: None }
+    }
+
+    /// The machines that stand for a target: as many instances of a scale set as it takes to change over to another.
+    pub fn all_of(target: &Locator) -> Vec<Self> {
+        match target {
+            Locator::Endpoint(endpoint) => vec![Self::new(endpoint.clone())],
+            Locator::AnyInstance(set) => {
+                let id = |number| ResourceId::parse(&format!("{set}/virtualMachines/{number}"));
+                [0, 1].into_iter().filter_map(|n| Some(Self::new(Endpoint::Resource(id(n).ok()?)))).collect()
+            }
+            Locator::Interface(interface) => {
+                let kind = "Microsoft.Compute/virtualMachines";
+                let name = format!("machine-of-{}", interface.name());
+                let group = interface.resource_group();
+                let id = ResourceId::compose(interface.subscription(), group, kind, &name).ok();
+                let machine = id.map(|id| Self::new(Endpoint::Resource(id)));
+                machine
+                    .map(|machine| Self { interface: Some(interface.clone()), ..machine })
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Whether a simulated machine runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named as Azure names it")]
+pub enum MachinePower {
+    #[default]
+    Running,
+    Starting,
+    Stopped,
+    Deallocated,
+}
+
+impl MachinePower {
+    /// All of them, by Azure's words, which are those of the file too.
+    pub const ALL: &'static [(&'static str, Self)] = &[
+        ("running", Self::Running),
+        ("starting", Self::Starting),
+        ("stopped", Self::Stopped),
+        ("deallocated", Self::Deallocated),
+    ];
 }
 
 /// What listens on a port of a simulated target.
@@ -156,7 +216,7 @@ pub struct Fault {
     pub after: u64,
     /// How often; 0: for ever.
     pub times: u32,
-    /// Only for this machine; in [`FaultPhase::Arm`], only for reads of this resource.
+    /// Only for this machine, or the instances of this scale set; in [`FaultPhase::Arm`], only for reads of this resource.
     pub target: Option<Endpoint>,
 }
 

@@ -1,6 +1,6 @@
 //! What a workspace's files ask for and only its user can allow.
 
-use super::{Desired, Endpoint, Listen, Name, Tunnel};
+use super::{Desired, Endpoint, Listen, Locator, Name, Tunnel};
 
 /// The kinds of things that need the user's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,9 +41,10 @@ impl Desired {
         let target = self.targets.get(&tunnel.target);
         // An address means something else behind another bastion, so the bastion belongs to what is allowed.
         let bastion = target.and_then(|target| self.bastions.get(&target.bastion));
-        let place = match target.map(|target| &target.endpoint) {
-            Some(Endpoint::Resource(id)) => id.as_str().to_owned(),
-            Some(Endpoint::Address(ip)) => ip.to_string(),
+        let place = match target.map(|target| &target.locator) {
+            Some(Locator::Endpoint(Endpoint::Resource(id)) | Locator::Interface(id)) => id.to_string(),
+            Some(Locator::Endpoint(Endpoint::Address(ip))) => ip.to_string(),
+            Some(Locator::AnyInstance(set)) => format!("any instance of {set}"),
             None => format!("`{}`", tunnel.target),
         };
         let through = bastion.map_or_else(String::new, |bastion| format!(" through {}", bastion.id.as_str()));
@@ -98,7 +99,7 @@ mod tests {
                 Bastion { id, identity: Identity::default(), limits: Limits::default() },
             )]
             .into(),
-            targets: [(name("web"), Target { bastion: name("hub"), endpoint })].into(),
+            targets: [(name("web"), Target { bastion: name("hub"), locator: endpoint.into() })].into(),
             tunnels: [(name("page"), tunnel)].into(),
             emulation: Emulation::default(),
         }

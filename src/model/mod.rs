@@ -14,6 +14,7 @@ mod emulation;
 pub mod env;
 mod grant;
 mod host;
+mod locator;
 mod network;
 mod pattern;
 mod resource_id;
@@ -26,10 +27,12 @@ pub use desired::{
 };
 pub use disposition::{Blocked, Disposition, Failure, Scope};
 pub use emulation::{
-    BastionTraits, Emulation, EmulatorEndpoint, Fault, FaultAction, FaultPhase, Frames, Machine, Service, Sku,
+    BastionTraits, Emulation, EmulatorEndpoint, Fault, FaultAction, FaultPhase, Frames, Machine,
+    MachinePower, Service, Sku,
 };
 pub use grant::{Grant, GrantKind};
 pub use host::{GatewayHost, HostError, PortRule};
+pub use locator::Locator;
 pub use network::{CloudDefinition, NetworkRules, ProxyRule, ProxyUrl};
 pub use pattern::{Pattern, PatternError};
 pub use resource_id::{ResourceId, ResourceIdError};

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::model::{
-    Behaviour, Desired, Endpoint, Identity, Limits, Listen, Name, Port, ResourceId, Target, Tunnel,
+    Behaviour, Desired, Identity, Limits, Listen, Locator, Name, Port, ResourceId, Target, Tunnel,
 };
 
 mod claims;
@@ -37,8 +37,8 @@ pub struct Path {
     pub bastion: ResourceId,
     /// Who asks for sessions on it.
     pub identity: Identity,
-    /// What the gateway connects to.
-    pub endpoint: Endpoint,
+    /// What is behind it.
+    pub locator: Locator,
     /// The port there.
     pub port: Port,
 }
@@ -192,7 +192,7 @@ pub fn specs(desired: &Desired, chosen: impl Fn(&Name, &Tunnel) -> bool) -> BTre
 }
 
 fn spec(desired: &Desired, tunnel: &Tunnel) -> Option<Spec> {
-    let Target { bastion: route, endpoint } = desired.targets.get(&tunnel.target)?;
+    let Target { bastion: route, locator } = desired.targets.get(&tunnel.target)?;
     let bastion = desired.bastions.get(route)?;
     Some(Spec {
         listen: tunnel.listen,
@@ -201,7 +201,7 @@ fn spec(desired: &Desired, tunnel: &Tunnel) -> Option<Spec> {
         path: Path {
             bastion: bastion.id.clone(),
             identity: bastion.identity.clone(),
-            endpoint: endpoint.clone(),
+            locator: locator.clone(),
             port: tunnel.port,
         },
         limits: bastion.limits,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::ResourceId;
+use crate::model::{Endpoint, ResourceId};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -25,7 +25,7 @@ fn spec(text: &str) -> Spec {
         path: Path {
             bastion: id("Microsoft.Network/bastionHosts", "hub"),
             identity: Identity::default(),
-            endpoint: Endpoint::Resource(id("Microsoft.Compute/virtualMachines", target)),
+            locator: Endpoint::Resource(id("Microsoft.Compute/virtualMachines", target)).into(),
             port: Port::new(22).unwrap(),
         },
         limits: Limits::default(),
@@ -225,7 +225,7 @@ fn what_changes_besides_the_listener() {
         |spec: &mut Spec| (spec.target, spec.path) = (elsewhere.target.clone(), elsewhere.path.clone());
     assert_eq!(change(&retarget), (Change::Path, "~ a  leads to y:22 instead of x:22".to_owned()));
     assert_eq!(
-        change(&|spec| spec.path.endpoint = Endpoint::Address([10, 0, 0, 4].into())),
+        change(&|spec| spec.path.locator = Endpoint::Address([10, 0, 0, 4].into()).into()),
         (Change::Path, "~ a  x is 10.0.0.4 instead of x".to_owned())
     );
     assert_eq!(

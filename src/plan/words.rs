@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::steps::Moves;
 use super::{Actual, Live, Spec};
-use crate::model::{Behaviour, Endpoint, Name, OnOutage, Probe};
+use crate::model::{Behaviour, Name, OnOutage, Probe};
 
 /// What becomes of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +139,12 @@ fn differences(old: &Spec, new: &Spec) -> Vec<String> {
     let place = |spec: &Spec| format!("{}:{}", spec.target, spec.path.port);
     if place(old) != place(new) {
         words.push(format!("leads to {} instead of {}", place(new), place(old)));
-    } else if old.path.endpoint != new.path.endpoint {
-        let (now, before) = (&new.path.endpoint, &old.path.endpoint);
-        words.push(match (now, before) {
-            // Two machines of one name, in different groups or subscriptions.
-            (Endpoint::Resource(now), Endpoint::Resource(before)) if now.name() == before.name() => {
-                format!("{} is {} instead of {}", new.target, now.as_str(), before.as_str())
+    } else if old.path.locator != new.path.locator {
+        let (now, before) = (&new.path.locator, &old.path.locator);
+        words.push(match (now.id(), before.id()) {
+            // Two things of one name, in different groups or subscriptions.
+            (Some(id), Some(old)) if id != old && now.to_string() == before.to_string() => {
+                format!("{} is {id} instead of {old}", new.target)
             }
             _ => format!("{} is {now} instead of {before}", new.target),
         });

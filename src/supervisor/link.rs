@@ -12,20 +12,24 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
+use super::lookup::{Lookup, Reader};
 use super::{Dialer, Surroundings};
-use crate::azure::{ArmError, BastionHost, Refusal};
+use crate::azure::{ArmError, BastionHost, NoMachine, Refusal, Subject};
 use crate::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
-use crate::gateway::{AccessTokens, Destination, Gateway, GatewayError, GatewayStream};
+use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream};
 use crate::model::{
-    Bastion, Blocked, Disposition, Endpoint, Failure, Identity, Limits, Port, Reason, ResourceId, Scope,
-    chain,
+    Bastion, Blocked, Disposition, Endpoint, Failure, Identity, Limits, Locator, Port, Reason, ResourceId,
+    Scope, chain,
 };
 use crate::net::HttpError;
 
 /// How old an answer of ARM must be before a refusal that follows from it is looked into again.
 const REREAD: Duration = Duration::from_secs(50);
 
-/// How often a gateway that has moved is followed in one go.
+/// How old what a target means must be before a refusal has it looked up again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a gateway or a target that has moved is followed in one go.
 const MOVES: u32 = 1;
 
 /// One bastion, and its gateway once ARM has named it.
@@ -34,21 +38,13 @@ pub(super) struct Link {
     bastion: ResourceId,
     identity: Identity,
     surroundings: Surroundings,
-    tokens: Tokens,
+    reader: Reader,
+    lookup: Lookup,
     /// Held while ARM is asked, so that it is asked once however many wait.
     resolved: Mutex<Option<Arc<Resolved>>>,
     /// What ARM has answered may have changed since.
     doubted: AtomicBool,
     books: std::sync::Mutex<Books>,
-}
-
-/// The tokens of the bastion's identity.
-struct Tokens(Arc<dyn AccessTokens>);
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokens")
-    }
 }
 
 /// What is known without waiting for anybody.
@@ -92,6 +88,9 @@ pub enum RouteError {
     /// ARM did not tell what the bastion is.
     #[error(transparent)]
     Arm(ArmError),
+    /// There is no machine behind what the target names.
+    #[error(transparent)]
+    NoMachine(NoMachine),
     /// The bastion does not let native clients through.
     #[error(transparent)]
     Refused(Refusal),
@@ -113,40 +112,41 @@ impl Carrier for Link {
 
     fn probe<'a>(
         &'a self,
-        endpoint: &'a Endpoint,
+        target: &'a Locator,
         port: Port,
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let shown = async {
-                let mut moves = MOVES;
-                loop {
-                    let (resolved, destination) = self.destination(endpoint, port).await?;
-                    let proven = resolved.gateway.probe(&destination, &*self.tokens.0, options).await;
-                    if let Some(proven) = self.look_again(proven, &resolved, &mut moves).await? {
-                        return Ok(proven);
-                    }
+            let mut moves = MOVES;
+            loop {
+                let (resolved, destination) = self.destination(target, port).await?;
+                let tokens = &*self.reader.tokens;
+                let error = match resolved.gateway.probe(&destination, tokens, options).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                };
+                if !self.has_moved(&error, &resolved, (target, &destination), &mut moves).await {
+                    return Err(self.explained(error, &destination).await);
                 }
-            };
-            shown.await.map_err(|error: RouteError| self.failure(&error))
+            }
         })
     }
 
     fn open<'a>(
         &'a self,
-        endpoint: &'a Endpoint,
+        target: &'a Locator,
         port: Port,
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>> {
         Box::pin(async move {
-            let stream = self.stream(endpoint, port, options).await;
-            let stream = stream.map_err(|error| self.failure(&error))?;
+            let stream = self.stream(target, port, options).await?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }
 
     fn doubt(&self) {
         self.doubted.store(true, Ordering::Relaxed);
+        self.lookup.forget();
     }
 
     fn set_limits(&self, limits: Limits) {
@@ -181,12 +181,14 @@ impl Link {
     fn new(bastion: &Bastion, surroundings: Surroundings) -> Self {
         let (limits, warned) = (bastion.limits, BTreeSet::new());
         let books = Books { gateways: Vec::new(), limits, sku: None, warned };
-        let tokens = Tokens(surroundings.sign_in.tokens(&bastion.identity));
+        let tokens = surroundings.sign_in.tokens(&bastion.identity);
+        let reader = Reader::new(surroundings.arm.clone(), tokens);
         Self {
             bastion: bastion.id.clone(),
             identity: bastion.identity.clone(),
             surroundings,
-            tokens,
+            reader,
+            lookup: Lookup::new(),
             resolved: Mutex::new(None),
             doubted: AtomicBool::new(false),
             books: books.into(),
@@ -195,33 +197,39 @@ impl Link {
 
     async fn stream(
         &self,
-        endpoint: &Endpoint,
+        target: &Locator,
         port: Port,
         options: &OpenOptions,
-    ) -> Result<GatewayStream<TlsStream<TcpStream>>, RouteError> {
+    ) -> Result<GatewayStream<TlsStream<TcpStream>>, Failure> {
         let mut moves = MOVES;
         loop {
-            let (resolved, destination) = self.destination(endpoint, port).await?;
-            let opened = resolved.gateway.open(&destination, &*self.tokens.0, options).await;
-            if let Some(opened) = self.look_again(opened, &resolved, &mut moves).await? {
-                return Ok(opened);
+            let (resolved, destination) = self.destination(target, port).await?;
+            let error = match resolved.gateway.open(&destination, &*self.reader.tokens, options).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            if !self.has_moved(&error, &resolved, (target, &destination), &mut moves).await {
+                return Err(self.explained(error, &destination).await);
             }
         }
     }
 
     async fn destination(
         &self,
-        endpoint: &Endpoint,
+        target: &Locator,
         port: Port,
-    ) -> Result<(Arc<Resolved>, Destination), RouteError> {
-        let mut resolved = self.read(None).await?;
-        if resolved.host.admits(endpoint, port).is_err() {
-            resolved = self.read(Some(self.stale())).await?;
-        }
-        resolved.host.admits(endpoint, port).map_err(RouteError::Refused)?;
-        self.warn_of(endpoint, port);
-        let destination = Destination { bastion: self.bastion.clone(), endpoint: endpoint.clone(), port };
-        Ok((resolved, destination))
+    ) -> Result<(Arc<Resolved>, Destination), Failure> {
+        let found = async {
+            let mut resolved = self.read(None).await?;
+            let endpoint = self.lookup.endpoint(target, None, &self.reader).await?;
+            if resolved.host.admits(&endpoint, port).is_err() {
+                resolved = self.read(Some(self.stale())).await?;
+            }
+            resolved.host.admits(&endpoint, port).map_err(RouteError::Refused)?;
+            self.warn_of(&endpoint, port);
+            Ok((resolved, Destination { bastion: self.bastion.clone(), endpoint, port }))
+        };
+        found.await.map_err(|error| self.failure(&error))
     }
 
     /// Says once that Azure promises an address's usual ports only. Gateways were seen to let others through, so it is
@@ -240,32 +248,51 @@ impl Link {
         }
     }
 
-    /// A gateway that cannot be reached, or is not the bastion's any more, may have moved: a bastion that was made anew has
-    /// another host. `None`: it has moved, and is worth asking where it is now.
-    async fn look_again<T>(
+    /// Whether it is worth asking again, elsewhere. A gateway that cannot be reached, or is not the bastion's any more,
+    /// may have moved: a bastion that was made anew has another host. So may what a target means.
+    async fn has_moved(
         &self,
-        result: Result<T, GatewayError>,
+        error: &GatewayError,
         asked: &Resolved,
+        (target, destination): (&Locator, &Destination),
         moves: &mut u32,
-    ) -> Result<Option<T>, RouteError> {
-        let error = match result {
-            Ok(done) => return Ok(Some(done)),
-            Err(error) => error,
-        };
-        let stale = match &error {
+    ) -> bool {
+        let stale = match error {
             GatewayError::Exchange { .. } | GatewayError::Dial { .. } | GatewayError::Broker(_) => REREAD,
             GatewayError::Refused { status: 421, .. } => Duration::ZERO,
             GatewayError::Refused { .. } | GatewayError::Answer { .. } => self.stale(),
-            GatewayError::Token(_) | GatewayError::Upgrade { .. } => return Err(RouteError::Gateway(error)),
+            GatewayError::Token(_) | GatewayError::Upgrade { .. } => return false,
         };
-        match self.read(Some(stale)).await {
-            Ok(now) if !same(&now.host, &asked.host) && *moves > 0 => {
-                *moves -= 1;
-                Ok(None)
-            }
-            // What ARM says now is for the next try; this one has failed either way.
-            Ok(_) | Err(_) => Err(RouteError::Gateway(error)),
+        // What ARM says now is for the next try; this one has failed either way.
+        let mut moved = self.read(Some(stale)).await.is_ok_and(|now| !same(&now.host, &asked.host));
+        if !moved && !error.concerns_bastion() {
+            let now = self.lookup.endpoint(target, Some(LOOK_AGAIN), &self.reader).await;
+            moved = now.is_ok_and(|now| now != destination.endpoint);
         }
+        if !moved || *moves == 0 {
+            return false;
+        }
+        *moves -= 1;
+        true
+    }
+
+    /// What a gateway's failure is to those who wait, with what Resource Manager knows about the machine.
+    async fn explained(&self, error: GatewayError, destination: &Destination) -> Failure {
+        let about = match (&error, &destination.endpoint) {
+            (GatewayError::Refused { status, .. }, Endpoint::Resource(id)) if !error.concerns_bastion() => {
+                Some((*status, id))
+            }
+            _ => None,
+        };
+        let finding = match about {
+            Some((_, machine)) => self.lookup.finding(machine, &self.reader).await,
+            None => None,
+        };
+        let mut failure = self.failure(&RouteError::Gateway(error));
+        if let (Some(finding), Some((status, machine))) = (finding, about) {
+            finding.add_to(&mut failure.reason, status, machine);
+        }
+        failure
     }
 
     /// How old an answer of ARM must be for its refusal to be looked into again.
@@ -281,7 +308,9 @@ impl Link {
         {
             return Ok(Arc::clone(resolved));
         }
-        let host = self.ask().await?;
+        let id = &self.bastion;
+        let host =
+            self.reader.ask(|arm, token| Box::pin(async move { arm.bastion(id, &token).await })).await?;
         let gateway = match slot.take() {
             Some(old) if same(&old.host, &host) => Arc::clone(&old.gateway),
             _ => self.gateway(&host)?,
@@ -292,19 +321,6 @@ impl Link {
         Ok(resolved)
     }
 
-    /// Asks ARM, with one more try under a fresh token when the first is not believed.
-    async fn ask(&self) -> Result<BastionHost, RouteError> {
-        let (arm, tokens) = (&self.surroundings.arm, &self.tokens.0);
-        let token = tokens.token(false).await.map_err(RouteError::Token)?;
-        match arm.bastion(&self.bastion, &token).await {
-            Err(ArmError::Refused { status: 401, .. }) => {
-                let token = tokens.token(true).await.map_err(RouteError::Token)?;
-                arm.bastion(&self.bastion, &token).await.map_err(RouteError::Arm)
-            }
-            answer => answer.map_err(RouteError::Arm),
-        }
-    }
-
     /// What a failure is to those who wait, with what to type where only a person can mend it.
     fn failure(&self, error: &RouteError) -> Failure {
         let mut failure = error.failure();
@@ -312,7 +328,10 @@ impl Link {
         let typed = match error {
             RouteError::Token(_) | RouteError::Gateway(GatewayError::Token(_)) => way_out(None),
             RouteError::Arm(error) => error.challenge().and_then(|challenge| way_out(Some(challenge))),
-            RouteError::Refused(_) | RouteError::Client(_) | RouteError::Gateway(_) => None,
+            RouteError::NoMachine(_)
+            | RouteError::Refused(_)
+            | RouteError::Client(_)
+            | RouteError::Gateway(_) => None,
         };
         failure.reason.hint = typed.or(failure.reason.hint);
         failure
@@ -348,6 +367,7 @@ impl RouteError {
         match self {
             Self::Token(error) => error.disposition,
             Self::Arm(error) => error.disposition(),
+            Self::NoMachine(none) => none.disposition(),
             Self::Refused(_) => Disposition::Blocked(Blocked::Unfit),
             Self::Client(_) => Disposition::Blocked(Blocked::Answer),
             Self::Gateway(error) => error.disposition(),
@@ -356,7 +376,10 @@ impl RouteError {
 
     fn scope(&self) -> Scope {
         let whole = match self {
-            Self::Token(_) | Self::Arm(_) | Self::Client(_) => true,
+            Self::Token(_) | Self::Client(_) => true,
+            // A token that is not believed is not believed of anything.
+            Self::Arm(error) => matches!(error.subject(), Subject::Bastion(_)) || error.status() == Some(401),
+            Self::NoMachine(_) => false,
             // The other refusals are about a switch for all; these only about such targets.
             Self::Refused(refusal) => !matches!(refusal, Refusal::IpConnect { .. } | Refusal::Shared { .. }),
             Self::Gateway(error) => error.concerns_bastion(),
@@ -368,6 +391,7 @@ impl RouteError {
         let (code, hint) = match self {
             Self::Token(_) => ("sign-in", None),
             Self::Arm(error) => (error.code(), error.hint()),
+            Self::NoMachine(none) => (none.code(), Some(none.hint())),
             Self::Refused(refusal) => (refusal.code(), refusal.hint()),
             Self::Client(_) => ("network", None),
             Self::Gateway(error) => (error.code(), error.hint().map(str::to_owned)),

@@ -42,6 +42,7 @@ mod handle;
 mod link;
 mod listen;
 mod live;
+mod lookup;
 mod opening;
 mod pass;
 mod paths;

@@ -155,7 +155,7 @@ impl Opening<'_> {
         let (tell, mut told) = watch::channel(Wait::SetUp);
         let options = OpenOptions { waiting: Some(tell), ..self.edition.open_options() };
         let way = &self.edition.way;
-        let mut opening = pin!(way.carrier.open(&way.key.endpoint, way.key.port, &options));
+        let mut opening = pin!(way.carrier.open(&way.key.locator, way.key.port, &options));
         loop {
             let wait = *told.borrow_and_update();
             self.entry.wait(wait);

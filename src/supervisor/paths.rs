@@ -29,7 +29,7 @@ impl RouteKey {
 
 /// A path within its route.
 pub(super) fn key_of(path: &Path) -> Key {
-    Key { endpoint: path.endpoint.clone(), port: path.port }
+    Key { locator: path.locator.clone(), port: path.port }
 }
 
 /// The paths of one route.
@@ -90,7 +90,7 @@ impl Paths {
 
     fn whole(&self, path: &Key) -> Path {
         let RouteKey { bastion, identity } = self.route.clone();
-        Path { bastion, identity, endpoint: path.endpoint.clone(), port: path.port }
+        Path { bastion, identity, locator: path.locator.clone(), port: path.port }
     }
 
     fn hold(&self, path: &Key, change: impl Fn(usize) -> usize) {

@@ -193,7 +193,7 @@ impl Running {
                     waiting: None,
                 });
                 self.flights.spawn(async move {
-                    let result = carrier.probe(&path.endpoint, path.port, &open).await;
+                    let result = carrier.probe(&path.locator, path.port, &open).await;
                     Landed::Probed(path, result)
                 });
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bastion::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
 use bastion::model::{
     Bastion, Behaviour, Blocked, Cloud, Desired, Disposition, Emulation, Endpoint, Failure, Identity, Limits,
-    Listen, Name, Port, Probe, Reason, ResourceId, Scope, State, Target, Tunnel,
+    Listen, Locator, Name, Port, Probe, Reason, ResourceId, Scope, State, Target, Tunnel,
 };
 use bastion::supervisor::{Dialer, Refusal, Setting};
 use tokio::time::Instant;
@@ -92,7 +92,7 @@ impl Carrier for Script {
 
     fn probe<'a>(
         &'a self,
-        _endpoint: &'a Endpoint,
+        _target: &'a Locator,
         _port: Port,
         _options: &'a OpenOptions,
     ) -> Carrying<'a, Result<(), Failure>> {
@@ -106,7 +106,7 @@ impl Carrier for Script {
 
     fn open<'a>(
         &'a self,
-        _endpoint: &'a Endpoint,
+        _target: &'a Locator,
         _port: Port,
         _options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>> {
@@ -156,7 +156,7 @@ fn desired(tunnels: &[&str], listen: Listen, behaviour: &Behaviour) -> Desired {
         let machine = ResourceId::compose("s", "g", "Microsoft.Compute/virtualMachines", bastion).unwrap();
         let (identity, limits) = (Identity::default(), Limits::default());
         desired.bastions.insert(name(bastion), Bastion { id, identity, limits });
-        let target = Target { bastion: name(bastion), endpoint: Endpoint::Resource(machine) };
+        let target = Target { bastion: name(bastion), locator: Endpoint::Resource(machine).into() };
         desired.targets.insert(name(bastion), target);
         let tunnel_of = Tunnel {
             listen,

@@ -32,6 +32,11 @@ pub(in crate::config) const EMULATOR: Keys = Keys {
         ),
         key("bastions", Kind::Named(NAME, &Kind::Table(&EMULATOR_BASTION)), "How bastions behave, by name."),
         key("targets", Kind::Named(NAME, &SERVICES), "What answers on targets, by name."),
+        key(
+            "power",
+            Kind::Named(NAME, &Kind::Words(&["running", "starting", "stopped", "deallocated"])),
+            "Which machines do not run, by the target's name.",
+        ),
         key("faults", Kind::List(&Kind::Table(&FAULT)), "What goes wrong, in order."),
     ],
     later: &[],

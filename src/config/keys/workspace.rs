@@ -161,9 +161,18 @@ pub(in crate::config) const TARGET: Keys = Keys {
     known: &[
         key("vm", Kind::Text, "A virtual machine, by its name in Azure."),
         key("vmss", Kind::Text, "A scale set, by its name in Azure; `instance` says which of its machines."),
-        key("instance", Kind::Number(0..=i64::MAX), "The number of a scale set's instance."),
+        key("nic", Kind::Text, "A network interface, by its name in Azure: the machine that it belongs to."),
+        key(
+            "instance",
+            Kind::Either(&[Kind::Number(0..=i64::MAX), Kind::Words(&["any"])]),
+            "Which instance of a scale set: its number, or \"any\" that runs.",
+        ),
         key("ip", Kind::Text, "An IPv4 address that the bastion can route to."),
-        key("id", Kind::Text, "A machine's resource ID, or the URL of its page in the portal."),
+        key(
+            "id",
+            Kind::Text,
+            "The resource ID of a machine, a scale set or a network interface, or the URL of its page in the portal.",
+        ),
         key("bastion", Kind::Text, "The bastion it is reached through. Default: the only one."),
         key("resource_group", Kind::Text, "Default: that of [azure]."),
         key("subscription", Kind::Text, "Default: that of [azure]."),

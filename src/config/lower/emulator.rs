@@ -1,22 +1,17 @@
 //! `[emulator]`: the simulated Azure behind `cloud = "emulator"`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Component, PathBuf};
 
-use super::values::{Zero, duration, parse_size, port, whole};
-use super::{Found, Kind, declared, faults, given, resolve_key};
+use super::values::{Zero, duration, parse_size, whole};
+use super::{Found, Kind, declared, faults, given, machines, resolve_key};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::keys;
-use crate::config::reader::{Entry, Field, Scalar, Text};
-use crate::config::shapes::{File, Services, Traits};
-use crate::config::suggest::nearest;
-use crate::model::{
-    Bastion, BastionTraits, Emulation, Endpoint, Frames, Machine, Name, Port, ResourceId, Service, Sku,
-    Target, is_loopback,
-};
+use crate::config::reader::{Field, Scalar, Text};
+use crate::config::shapes::{File, Traits};
+use crate::model::{Bastion, BastionTraits, Emulation, Frames, Name, ResourceId, Sku, Target};
 
 /// Frames above this size are refused by WebSocket clients, ours among them.
 const LARGEST_FRAME: u64 = 16 * 1024 * 1024;
@@ -32,7 +27,8 @@ pub(super) fn lower(
     let log = given(raw.log.as_ref()).and_then(|text| log(text, found));
     Emulation {
         bastions: all_bastions(file, bastions, found),
-        machines: all_machines(file, targets, found),
+        machines: machines::lower(file, targets, found),
+        loose_interfaces: Vec::new(),
         frames: given(raw.frames.as_ref()).and_then(|text| frames(text, found)).unwrap_or_default(),
         setup_delay: duration(raw.setup_delay.as_ref(), "setup_delay", Zero::Allowed, found)
             .unwrap_or_default(),
@@ -171,108 +167,9 @@ fn flag(field: Option<&Field<Scalar>>, key: &str, default: Option<bool>, found: 
     }
 }
 
-/// What listens on a simulated target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Listening {
-    ports: BTreeMap<Port, Service>,
-    otherwise: Option<Service>,
-}
-
-impl Default for Listening {
-    /// What a target has of which the file says nothing: a page on 80, an echo on 7.
-    fn default() -> Self {
-        let ports = [(7, Service::Echo), (80, Service::Http)];
-        let ports = ports.into_iter().filter_map(|(port, service)| Some((Port::new(port)?, service)));
-        Self { ports: ports.collect(), otherwise: None }
-    }
-}
-
-fn all_machines(file: &File, targets: &BTreeMap<Name, Target>, found: &mut Found) -> Vec<Machine> {
-    let known = declared(&file.targets);
-    let mut own = Own::default();
-    for entry in &file.emulator.targets {
-        let known = resolve_key(entry, &file.targets, Kind::Target, &known, found);
-        let listening = match &entry.value {
-            Services::Everywhere(text) => {
-                Some(Listening { ports: BTreeMap::new(), otherwise: service(text, found) })
-            }
-            Services::ByPort(entries) => Some(by_port(entries, found)),
-            Services::Broken => None,
-        };
-        let target = known.and_then(|name| targets.get(&name));
-        if let (Some(target), Some(listening)) = (target, listening) {
-            own.set(identity(&target.endpoint), listening, entry.key.clone(), found);
-        }
-    }
-    let mut all: BTreeMap<String, Machine> = BTreeMap::new();
-    for target in targets.values() {
-        let key = identity(&target.endpoint);
-        let Listening { ports, otherwise } = own.get(&key).unwrap_or_default();
-        all.entry(key).or_insert_with(|| Machine { endpoint: target.endpoint.clone(), ports, otherwise });
-    }
-    all.into_values().collect()
-}
-
-/// Two targets with the same identity are one machine.
-fn identity(endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Resource(id) => id.as_str().to_ascii_lowercase(),
-        Endpoint::Address(ip) => ip.to_string(),
-    }
-}
-
-fn by_port(entries: &[Entry<Option<Text>>], found: &mut Found) -> Listening {
-    let mut listening = Listening { ports: BTreeMap::new(), otherwise: None };
-    for entry in entries {
-        let service = entry.value.as_ref().and_then(|text| service(text, found));
-        if entry.name == "default" {
-            listening.otherwise = service;
-        } else if let Ok(number) = entry.name.parse::<i64>() {
-            if let (Some(port), Some(service)) = (port(number, entry.key.clone(), found), service) {
-                listening.ports.insert(port, service);
-            }
-        } else {
-            let message = format!("{} is not a port", quote(&entry.name));
-            let wrong = Diagnostic::new(
-                codes::UNKNOWN_KEY,
-                entry.key.clone(),
-                message,
-                "expected a number or `default`",
-            );
-            found.push(match nearest(&entry.name, ["default"]) {
-                Some(near) => wrong.fix(format!("did you mean `{near}`?"), entry.key.clone(), near),
-                None => wrong.help("for example `{ 80 = \"builtin:http\", default = \"builtin:echo\" }`"),
-            });
-        }
-    }
-    listening
-}
-
-fn service(text: &Text, found: &mut Found) -> Option<Service> {
-    match text.value.as_str() {
-        "builtin:http" => return Some(Service::Http),
-        "builtin:echo" => return Some(Service::Echo),
-        _ => {}
-    }
-    let label = match text.value.parse::<SocketAddr>() {
-        Ok(address) if address.port() == 0 => "the port must be more than zero",
-        // A file that others can commit to must not make this machine connect anywhere.
-        Ok(address) if !is_loopback(&address) => "a real server must be on this machine's loopback",
-        Ok(address) => return Some(Service::Tcp(address)),
-        Err(_) => "expected a built-in service, or a loopback address and port",
-    };
-    let message = format!("{} is not a service", quote(&text.value));
-    let wrong = Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, label);
-    found.push(match nearest(&text.value, ["builtin:http", "builtin:echo"]) {
-        Some(near) => wrong.fix(format!("did you mean `{near}`?"), text.span.clone(), format!("\"{near}\"")),
-        None => wrong.help("`\"builtin:http\"`, `\"builtin:echo\"` or, for example, `\"127.0.0.1:22\"`"),
-    });
-    None
-}
-
 /// What the file says about simulated things, by identity: two names may stand for one thing, but not differ about it.
 #[derive(Debug)]
-struct Own<T>(BTreeMap<String, (T, Range<usize>)>);
+pub(super) struct Own<T>(BTreeMap<String, (T, Range<usize>)>);
 
 impl<T> Default for Own<T> {
     fn default() -> Self {
@@ -281,7 +178,7 @@ impl<T> Default for Own<T> {
 }
 
 impl<T: Clone + PartialEq> Own<T> {
-    fn set(&mut self, identity: String, value: T, key: Range<usize>, found: &mut Found) {
+    pub(super) fn set(&mut self, identity: String, value: T, key: Range<usize>, found: &mut Found) {
         match self.0.get(&identity) {
             Some((first, at)) if *first != value => {
                 let message =
@@ -296,7 +193,7 @@ impl<T: Clone + PartialEq> Own<T> {
         }
     }
 
-    fn get(&self, identity: &str) -> Option<T> {
+    pub(super) fn get(&self, identity: &str) -> Option<T> {
         self.0.get(identity).map(|(value, _)| value.clone())
     }
 }

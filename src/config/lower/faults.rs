@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::values::{Zero, bad_duration, parse_duration, parse_size, whole};
-use super::{Declared, Found, Kind, declared, given, resolve};
+use super::{Declared, Found, Kind, declared, given, machines, resolve};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::keys;
@@ -56,7 +56,7 @@ fn fault(
         Some(field) => {
             let text = field.value.as_ref()?;
             let name = resolve(text, 0..text.value.len(), &file.targets, Kind::Target, known, found)?;
-            Some(targets.get(&name)?.endpoint.clone())
+            Some(machines::meant(&targets.get(&name)?.locator)?)
         }
         None => None,
     };

@@ -19,6 +19,7 @@ mod faults;
 mod home;
 mod identity;
 mod listen;
+mod machines;
 mod network;
 mod targets;
 mod tunnels;

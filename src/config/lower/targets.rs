@@ -11,11 +11,15 @@ use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::reader::{Entry, Field, Scalar, Text};
 use crate::config::shapes::{File, Target as RawTarget};
-use crate::model::{Endpoint, Name, ResourceId, Target};
+use crate::model::{Endpoint, Locator, Name, ResourceId, Target};
 
 const VM: ResourceKind = ("Microsoft.Compute/virtualMachines", "a virtual machine");
 const INSTANCE: ResourceKind =
     ("Microsoft.Compute/virtualMachineScaleSets/virtualMachines", "an instance of a scale set");
+const SCALE_SET: ResourceKind = ("Microsoft.Compute/virtualMachineScaleSets", "a scale set");
+const INTERFACE: ResourceKind = ("Microsoft.Network/networkInterfaces", "a network interface");
+const INSTANCE_INTERFACE: ResourceKind =
+    ("Microsoft.Compute/virtualMachineScaleSets/virtualMachines/networkInterfaces", "");
 
 /// Lowers all targets; those with a mistake are left out.
 pub(super) fn lower(file: &File, home: &mut Home, found: &mut Found) -> BTreeMap<Name, Target> {
@@ -24,10 +28,10 @@ pub(super) fn lower(file: &File, home: &mut Home, found: &mut Found) -> BTreeMap
     for entry in &file.targets {
         let name = entry_name(entry, "a target", found);
         let Some(raw) = &entry.value else { continue };
-        let endpoint = endpoint(entry, raw, home, found);
+        let locator = locator(entry, raw, home, found);
         let bastion = bastion(entry, raw, file, &known, found);
-        if let (Some(name), Some(bastion), Some(endpoint)) = (name, bastion, endpoint) {
-            targets.insert(name, Target { bastion, endpoint });
+        if let (Some(name), Some(bastion), Some(locator)) = (name, bastion, locator) {
+            targets.insert(name, Target { bastion, locator });
         }
     }
     targets
@@ -72,14 +76,14 @@ fn bastion<T>(
     }
 }
 
-fn endpoint<T>(entry: &Entry<T>, raw: &RawTarget, home: &mut Home, found: &mut Found) -> Option<Endpoint> {
-    let members = [("vm", &raw.vm), ("vmss", &raw.vmss), ("ip", &raw.ip), ("id", &raw.id)];
+fn locator<T>(entry: &Entry<T>, raw: &RawTarget, home: &mut Home, found: &mut Found) -> Option<Locator> {
+    let members = [("vm", &raw.vm), ("vmss", &raw.vmss), ("nic", &raw.nic), ("ip", &raw.ip), ("id", &raw.id)];
     let mut chosen = members.into_iter().filter_map(|(key, field)| Some((key, field.as_ref()?)));
     let Some((first, field)) = chosen.next() else {
         if !raw.spoilt {
             let message = format!("target {} does not say what it is", quote(&entry.name));
             found.push(
-                Diagnostic::new(codes::MISSING_KEY, entry.key.clone(), message, "needs one of `vm`, `vmss`, `ip`, `id`")
+                Diagnostic::new(codes::MISSING_KEY, entry.key.clone(), message, "needs one of `vm`, `vmss`, `nic`, `ip`, `id`")
                     .help("for example `{ vm = \"vm-web\" }`, `{ ip = \"10.0.0.4\" }` or `{ id = \"/subscriptions/…\" }`"),
             );
         }
@@ -105,20 +109,36 @@ fn endpoint<T>(entry: &Entry<T>, raw: &RawTarget, home: &mut Home, found: &mut F
     }
     let text = field.value.as_ref();
     match first {
-        "ip" => address(text?, found).map(Endpoint::Address),
-        "id" => resource_id(text?, &[VM, INSTANCE], found).map(Endpoint::Resource),
-        "vm" => {
-            let name = azure_name(Some(field), "vm", found);
-            machine(entry, raw, VM.0, name, home, found).map(Endpoint::Resource)
+        "ip" => address(text?, found).map(|address| Endpoint::Address(address).into()),
+        "id" => {
+            let kinds = [VM, INSTANCE, SCALE_SET, INTERFACE, INSTANCE_INTERFACE];
+            resource_id(text?, &kinds, found).map(Locator::of)
+        }
+        "vm" | "nic" => {
+            let kind = if first == "vm" { VM } else { INTERFACE };
+            let name = azure_name(Some(field), first, found);
+            resource(entry, raw, kind.0, name, home, found).map(Locator::of)
         }
         _ => {
             let set = azure_name(Some(field), "vmss", found);
-            let number = instance(raw, field, found);
-            let kind =
-                set.map(|set| format!("Microsoft.Compute/virtualMachineScaleSets/{set}/virtualMachines"));
-            machine(entry, raw, &kind.unwrap_or_default(), number, home, found).map(Endpoint::Resource)
+            let which = instance(raw, field, found);
+            // What is missing of the ID is told whether or not the instance is right.
+            let set = resource(entry, raw, SCALE_SET.0, set, home, found)?;
+            match which? {
+                Which::Any => Some(Locator::AnyInstance(set)),
+                Which::Number(number) => {
+                    let id = format!("{set}/virtualMachines/{number}");
+                    Some(Locator::of(ResourceId::parse(&id).ok()?))
+                }
+            }
         }
     }
+}
+
+/// Which instance of a scale set.
+enum Which {
+    Any,
+    Number(i64),
 }
 
 fn conflict(
@@ -133,7 +153,7 @@ fn conflict(
         .also(first_key.clone(), "or this")
 }
 
-fn machine<T>(
+fn resource<T>(
     entry: &Entry<T>,
     raw: &RawTarget,
     kind: &str,
@@ -152,7 +172,7 @@ fn machine<T>(
     compose(&subscription, &resource_group, kind, &name?)
 }
 
-fn instance(raw: &RawTarget, vmss: &Field<Text>, found: &mut Found) -> Option<String> {
+fn instance(raw: &RawTarget, vmss: &Field<Text>, found: &mut Found) -> Option<Which> {
     let Some(field) = &raw.instance else {
         if !raw.spoilt {
             found.push(
@@ -162,37 +182,26 @@ fn instance(raw: &RawTarget, vmss: &Field<Text>, found: &mut Found) -> Option<St
                     "a scale set needs an `instance`",
                     "which one?",
                 )
-                .help("add its number: `instance = 0`"),
+                .help("add its number, `instance = 0`, or `instance = \"any\"` for one that runs"),
             );
         }
         return None;
     };
     match field.value.as_ref()? {
-        Scalar::Number(number) if *number.get_ref() >= 0 => Some(number.get_ref().to_string()),
+        Scalar::Number(number) if *number.get_ref() >= 0 => Some(Which::Number(*number.get_ref())),
         Scalar::Number(number) => {
             let message = "the number of an instance is not negative";
             found.push(Diagnostic::new(codes::INVALID_VALUE, number.span(), message, "too small"));
             None
         }
-        Scalar::Text(text) if text.value == "any" => {
-            found.push(
-                Diagnostic::new(
-                    codes::NOT_SUPPORTED_YET,
-                    text.span.clone(),
-                    "`instance = \"any\"` is not supported yet",
-                    "this version cannot choose one",
-                )
-                .help("name one by its number: `instance = 0`"),
-            );
-            None
-        }
+        Scalar::Text(text) if text.value == "any" => Some(Which::Any),
         Scalar::Text(text) => {
             let message = format!("{} is not the number of an instance", quote(&text.value));
             found.push(Diagnostic::new(
                 codes::INVALID_VALUE,
                 text.span.clone(),
                 message,
-                "expected a number",
+                "expected a number, or \"any\"",
             ));
             None
         }

@@ -132,7 +132,11 @@ pub(super) fn choice<T: Copy>(
     words: &[(&str, T)],
     found: &mut Found,
 ) -> Option<T> {
-    let text = given(field)?;
+    word(given(field)?, key, words, found)
+}
+
+/// The same of a text.
+pub(super) fn word<T: Copy>(text: &Text, key: &str, words: &[(&str, T)], found: &mut Found) -> Option<T> {
     let chosen = words.iter().find(|(word, _)| *word == text.value);
     if chosen.is_none() {
         let message = format!("`{key}` cannot be {}", quote(&text.value));
@@ -217,8 +221,8 @@ pub(super) fn resource_id(text: &Text, kinds: &[ResourceKind], found: &mut Found
             Some(_) | None => break,
         }
     }
-    let expected: Vec<&str> = kinds.iter().map(|(_, words)| *words).collect();
-    let expected = expected.join(" or ");
+    let words = kinds.iter().map(|(_, words)| *words).filter(|words| !words.is_empty());
+    let expected = either(words.collect());
     let wrong = if readable {
         let message = format!("the resource ID is not that of {expected}");
         Diagnostic::new(codes::INVALID_RESOURCE_ID, text.span.clone(), message, "another type of resource")
@@ -232,6 +236,14 @@ pub(super) fn resource_id(text: &Text, kinds: &[ResourceKind], found: &mut Found
         "it looks like `/subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/{kind}/NAME`; the URL of its page in the portal will do too"
     )));
     None
+}
+
+/// "a", "a or b", "a, b or c".
+fn either(mut words: Vec<&str>) -> String {
+    match words.pop() {
+        Some(last) if !words.is_empty() => format!("{} or {last}", words.join(", ")),
+        last => last.unwrap_or_default().to_owned(),
+    }
 }
 
 /// The path of the resource in a URL copied from the portal.

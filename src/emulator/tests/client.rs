@@ -52,8 +52,8 @@ pub(super) fn emulation(tcp: Option<SocketAddr>) -> Emulation {
     Emulation {
         bastions: vec![(bastion_id(), BastionTraits::default())],
         machines: vec![
-            Machine { endpoint: Endpoint::Resource(vm_id()), ports, otherwise: None },
-            Machine { endpoint: Endpoint::Address(ADDRESS.parse().unwrap()), ports: echo, otherwise: None },
+            Machine { ports, ..Machine::new(Endpoint::Resource(vm_id())) },
+            Machine { ports: echo, ..Machine::new(Endpoint::Address(ADDRESS.parse().unwrap())) },
         ],
         ..Emulation::default()
     }

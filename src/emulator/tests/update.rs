@@ -85,11 +85,8 @@ async fn machines_come_change_and_go() {
     let site = Site::start().await;
     let closed = site.session(CLOSED).await;
     let mut changed = emulation(None);
-    changed.machines = vec![Machine {
-        endpoint: Endpoint::Resource(vm_id()),
-        ports: Default::default(),
-        otherwise: Some(Service::Echo),
-    }];
+    changed.machines =
+        vec![Machine { otherwise: Some(Service::Echo), ..Machine::new(Endpoint::Resource(vm_id())) }];
     site.emulator.update(changed.clone()).unwrap();
     let mut socket = site.open(&closed).await;
     socket.data(b"x").await;

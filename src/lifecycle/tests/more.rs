@@ -1,6 +1,7 @@
 //! Stories of paths without a probe, of waking, of people who ask, and of paths that come and go.
 
 use super::*;
+use crate::model::Endpoint;
 
 #[test]
 fn without_a_probe_a_path_is_ready_until_it_is_shown_not_to_be() {
@@ -214,7 +215,7 @@ fn a_path_whose_probes_pass_and_whose_connections_fail_is_tried_ever_less_often(
 #[test]
 fn keys_are_told_apart_by_endpoint_and_port() {
     let key = |ip: &str, port| Key {
-        endpoint: Endpoint::Address(ip.parse().unwrap()),
+        locator: Endpoint::Address(ip.parse().unwrap()).into(),
         port: Port::new(port).unwrap(),
     };
     let mut keys = [key("10.0.0.5", 22), key("10.0.0.4", 23), key("10.0.0.4", 22)];

@@ -46,6 +46,31 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::FILE,
     },
     Explanation {
+        code: "vm-stopped",
+        tried: "Asking the gateway for a session on a machine, and then Azure Resource Manager about the machine.",
+        happened: "The gateway refused (often with HTTP 500, \"Unexpected internal error\"), and the machine does not run.",
+        cause: "Somebody stopped it, or an auto-shutdown schedule did.",
+        remedy: "`az vm start --ids ID`, which the message has with the ID. The tunnel is tried again meanwhile, and works within \
+                 half a minute of the machine's start.",
+        who: who::OWNER,
+    },
+    Explanation {
+        code: "no-instance",
+        tried: "Choosing an instance of a scale set (`instance = \"any\"`).",
+        happened: "Azure Resource Manager lists none that runs.",
+        cause: "The set is scaled to none, or its instances are stopped or being made.",
+        remedy: "Start or scale the set; the message says what its instances are. The tunnel is tried again meanwhile.",
+        who: who::OWNER,
+    },
+    Explanation {
+        code: "not-attached",
+        tried: "Finding the machine of a network interface.",
+        happened: "Azure Resource Manager says that the interface is attached to none.",
+        cause: "The machine was deleted and its interface was left behind, or another interface is meant.",
+        remedy: "Name the machine itself in bastion.toml (`vm = …`), or attach the interface.",
+        who: who::FILE,
+    },
+    Explanation {
         code: "wrong-sku",
         tried: LOOKING,
         happened: "The bastion's SKU has no native client support.",

@@ -28,7 +28,7 @@ fn shared(faults: Vec<Fault>) -> Emulation {
     let endpoint = Endpoint::Resource(machine_id());
     Emulation {
         bastions: vec![(bastion_id(), BastionTraits::of(Sku::Developer))],
-        machines: vec![Machine { endpoint, ports: Default::default(), otherwise: Some(Service::Echo) }],
+        machines: vec![Machine { otherwise: Some(Service::Echo), ..Machine::new(endpoint) }],
         ..emulation(None, faults)
     }
 }

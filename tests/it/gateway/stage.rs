@@ -15,8 +15,8 @@ use bastion::emulator::{Emulator, EntryKind, RequestEntry, SessionCounts};
 use bastion::gateway::{AccessTokens, Destination, Gateway, GatewayError, GatewayStream, TokenError};
 use bastion::model::{
     Bastion, BastionTraits, Behaviour, Cloud as CloudName, Desired, Disposition, Emulation, Endpoint, Fault,
-    FaultAction, FaultPhase, Identity, Limits, Listen, Machine, Name, Port, PortRule, Reason, ResourceId,
-    Service, State, Target, Tunnel, TunnelStatus,
+    FaultAction, FaultPhase, Identity, Limits, Listen, Locator, Machine, Name, Port, PortRule, Reason,
+    ResourceId, Service, State, Target, Tunnel, TunnelStatus,
 };
 use bastion::net::{Network, Proxy, Trust};
 use bastion::supervisor::{OneSource, Surroundings};
@@ -95,7 +95,7 @@ pub(super) fn always(phase: FaultPhase, action: FaultAction) -> Fault {
 pub(super) fn emulation(own: Option<SocketAddr>, faults: Vec<Fault>) -> Emulation {
     let mut ports = BTreeMap::from([(port(HTTP), Service::Http), (port(ECHO), Service::Echo)]);
     ports.extend(own.map(|address| (port(OWN), Service::Tcp(address))));
-    let machine = |endpoint| Machine { endpoint, ports: ports.clone(), otherwise: None };
+    let machine = |endpoint| Machine { ports: ports.clone(), ..Machine::new(endpoint) };
     Emulation {
         bastions: vec![(bastion_id(), BastionTraits::default())],
         machines: vec![machine(Endpoint::Resource(machine_id())), machine(Endpoint::Address(ADDRESS))],
@@ -161,8 +161,8 @@ impl Stage {
     }
 
     /// Why a tunnel does not become ready, as soon as that is known.
-    pub(super) async fn refusal(&self, endpoint: Endpoint) -> TunnelStatus {
-        let desired = desired(endpoint, HTTP, Duration::from_secs(5));
+    pub(super) async fn refusal(&self, target: impl Into<Locator>) -> TunnelStatus {
+        let desired = desired(target, HTTP, Duration::from_secs(5));
         let supervised = Supervised::start(desired, Arc::new(self.surroundings())).await;
         let told = supervised.until("one", |tunnel| tunnel.reason.is_some()).await;
         assert_eq!(supervised.stop().await, Remains::default());
@@ -252,7 +252,7 @@ pub(super) fn destination(to: u16) -> Destination {
     Destination { bastion: bastion_id(), endpoint: Endpoint::Resource(machine_id()), port: port(to) }
 }
 
-pub(super) fn desired(endpoint: Endpoint, to: u16, connect_timeout: Duration) -> Desired {
+pub(super) fn desired(target: impl Into<Locator>, to: u16, connect_timeout: Duration) -> Desired {
     let name = |text: &str| Name::new(text).unwrap();
     let tunnel = Tunnel {
         listen: Listen::Localhost(0),
@@ -269,7 +269,7 @@ pub(super) fn desired(endpoint: Endpoint, to: u16, connect_timeout: Duration) ->
             name("hub"),
             Bastion { id: bastion_id(), identity: Identity::default(), limits: Limits::default() },
         )]),
-        targets: BTreeMap::from([(name("target"), Target { bastion: name("hub"), endpoint })]),
+        targets: BTreeMap::from([(name("target"), Target { bastion: name("hub"), locator: target.into() })]),
         tunnels: BTreeMap::from([(name("one"), tunnel)]),
         emulation: Emulation::default(),
     }

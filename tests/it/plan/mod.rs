@@ -37,7 +37,7 @@ fn spec(listen: Listen, target: &str, drain: u64) -> Spec {
         path: Path {
             bastion: id("Microsoft.Network/bastionHosts", "hub"),
             identity: Identity::default(),
-            endpoint: Endpoint::Resource(id("Microsoft.Compute/virtualMachines", target)),
+            locator: Endpoint::Resource(id("Microsoft.Compute/virtualMachines", target)).into(),
             port: Port::new(22).unwrap(),
         },
         limits: Limits::default(),

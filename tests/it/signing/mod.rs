@@ -103,9 +103,8 @@ fn seconds() -> u64 {
 async fn emulator(faults: Vec<Fault>) -> Emulator {
     let ports = BTreeMap::from([(port(7), Service::Echo)]);
     let machine = |subscription: &str| Machine {
-        endpoint: Endpoint::Resource(vm(subscription)),
         ports: ports.clone(),
-        otherwise: None,
+        ..Machine::new(Endpoint::Resource(vm(subscription)))
     };
     let emulation = Emulation {
         bastions: [Emulation::SUBSCRIPTION, OTHER_SUBSCRIPTION]
@@ -165,8 +164,8 @@ fn desired(users: &[(&str, Identity)]) -> Desired {
     for ((subscription, identity), letter) in users.iter().zip(["a", "b", "c"]) {
         let (id, identity) = (hub(subscription), identity.clone());
         desired.bastions.insert(name(letter), Bastion { id, identity, limits: Limits::default() });
-        let endpoint = Endpoint::Resource(vm(subscription));
-        desired.targets.insert(name(letter), Target { bastion: name(letter), endpoint });
+        let locator = Endpoint::Resource(vm(subscription)).into();
+        desired.targets.insert(name(letter), Target { bastion: name(letter), locator });
         let tunnel = Tunnel {
             listen: Listen::Localhost(0),
             target: name(letter),
