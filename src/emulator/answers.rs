@@ -116,6 +116,9 @@ pub(super) fn misbehave(action: &FaultAction, phase: FaultPhase, port: u16) -> O
         FaultAction::EmptyStatus(status) => Response::empty(*status),
         FaultAction::Redirect(status, to) => Response::empty(*status).with("Location", to.clone()),
         FaultAction::Malformed if phase == FaultPhase::Broker => Response::text(200, ""),
+        FaultAction::Answer(text) if phase == FaultPhase::Arm => {
+            Response::new(200, "application/json; charset=utf-8", text.clone())
+        }
         FaultAction::Answer(text) => Response::text(200, text),
         FaultAction::Malformed => Response::json(
             200,

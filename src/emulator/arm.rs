@@ -29,7 +29,9 @@ pub(super) fn manage(world: &World, request: &Request) -> Verdict {
     }
     let id = ResourceId::parse(request.path());
     entry.target = Some(id.as_ref().map(|id| id.name().to_owned()).unwrap_or_default());
-    let target = id.as_ref().ok().map(|id| Endpoint::Resource(id.clone()));
+    // A list of what a resource has is a read of that resource.
+    let above = || request.path().rsplit_once('/').and_then(|(above, _)| ResourceId::parse(above).ok());
+    let target = id.as_ref().ok().cloned().or_else(above).map(Endpoint::Resource);
     let delay = match strike(world, FaultPhase::Arm, target.as_ref(), &mut entry) {
         Ok(delay) => delay,
         Err(reply) => return Verdict::reply(entry, reply),

@@ -250,7 +250,7 @@ pub enum FaultAction {
     Redirect(u16, String),
     /// A 200 that lacks what it is for: a host, a session's tokens. Broker, Token.
     Malformed,
-    /// A 200 with this plain text in the place of a host. Broker.
+    /// A 200 with this text in the place of a host, or of what ARM says. Broker, Arm.
     Answer(String),
     /// The answer comes this much later. Everywhere but in Stream.
     Delay(Duration),
@@ -294,7 +294,7 @@ impl FaultAction {
             | Self::Redirect(..)
             | Self::Delay(_) => phase != FaultPhase::Stream,
             Self::Malformed => matches!(phase, FaultPhase::Broker | FaultPhase::Token),
-            Self::Answer(_) => phase == FaultPhase::Broker,
+            Self::Answer(_) => matches!(phase, FaultPhase::Broker | FaultPhase::Arm),
             Self::Silence | Self::Drop | Self::Reset => true,
             Self::HttpAfter101 | Self::Bare101 | Self::WrongAccept => phase == FaultPhase::Upgrade,
             Self::CloseNotify

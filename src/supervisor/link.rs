@@ -13,15 +13,12 @@ use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::lookup::{Lookup, Reader};
+use super::route_error::RouteError;
 use super::{Dialer, Surroundings};
-use crate::azure::{ArmError, BastionHost, NoMachine, Refusal, Subject};
+use crate::azure::BastionHost;
 use crate::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
 use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream};
-use crate::model::{
-    Bastion, Blocked, Disposition, Endpoint, Failure, Identity, Limits, Locator, Port, Reason, ResourceId,
-    Scope, chain,
-};
-use crate::net::HttpError;
+use crate::model::{Bastion, Endpoint, Failure, Identity, Limits, Locator, Port, ResourceId};
 
 /// How old an answer of ARM must be before a refusal that follows from it is looked into again.
 const REREAD: Duration = Duration::from_secs(50);
@@ -77,29 +74,6 @@ impl Dialer for Surroundings {
     fn reconsider(&self) {
         self.sign_in.reconsider();
     }
-}
-
-/// Why there is no way through a bastion.
-#[derive(Debug, thiserror::Error)]
-pub enum RouteError {
-    /// No access token for ARM.
-    #[error("getting an access token")]
-    Token(#[source] crate::gateway::TokenError),
-    /// ARM did not tell what the bastion is.
-    #[error(transparent)]
-    Arm(ArmError),
-    /// There is no machine behind what the target names.
-    #[error(transparent)]
-    NoMachine(NoMachine),
-    /// The bastion does not let native clients through.
-    #[error(transparent)]
-    Refused(Refusal),
-    /// No client for the gateway.
-    #[error("setting up the connection to the gateway")]
-    Client(#[source] HttpError),
-    /// The gateway did not let us through.
-    #[error(transparent)]
-    Gateway(GatewayError),
 }
 
 impl Carrier for Link {
@@ -359,44 +333,4 @@ impl Link {
 /// Whether a bastion is still reached the same way.
 fn same(one: &BastionHost, other: &BastionHost) -> bool {
     one.gateway == other.gateway && one.is_shared() == other.is_shared()
-}
-
-impl RouteError {
-    /// What to do about it.
-    pub fn disposition(&self) -> Disposition {
-        match self {
-            Self::Token(error) => error.disposition,
-            Self::Arm(error) => error.disposition(),
-            Self::NoMachine(none) => none.disposition(),
-            Self::Refused(_) => Disposition::Blocked(Blocked::Unfit),
-            Self::Client(_) => Disposition::Blocked(Blocked::Answer),
-            Self::Gateway(error) => error.disposition(),
-        }
-    }
-
-    fn scope(&self) -> Scope {
-        let whole = match self {
-            Self::Token(_) | Self::Client(_) => true,
-            // A token that is not believed is not believed of anything.
-            Self::Arm(error) => matches!(error.subject(), Subject::Bastion(_)) || error.status() == Some(401),
-            Self::NoMachine(_) => false,
-            // The other refusals are about a switch for all; these only about such targets.
-            Self::Refused(refusal) => !matches!(refusal, Refusal::IpConnect { .. } | Refusal::Shared { .. }),
-            Self::Gateway(error) => error.concerns_bastion(),
-        };
-        if whole { Scope::Bastion } else { Scope::Target }
-    }
-
-    fn failure(&self) -> Failure {
-        let (code, hint) = match self {
-            Self::Token(_) => ("sign-in", None),
-            Self::Arm(error) => (error.code(), error.hint()),
-            Self::NoMachine(none) => (none.code(), Some(none.hint())),
-            Self::Refused(refusal) => (refusal.code(), refusal.hint()),
-            Self::Client(_) => ("network", None),
-            Self::Gateway(error) => (error.code(), error.hint().map(str::to_owned)),
-        };
-        let reason = Reason { code: code.into(), what: chain(self), hint };
-        Failure { scope: self.scope(), disposition: self.disposition(), reason }
-    }
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::link::RouteError;
+use super::route_error::RouteError;
 use crate::azure::{Arm, ArmError, Instance, Machine, NoMachine, Power, Subject};
 use crate::gateway::AccessTokens;
 use crate::model::{Endpoint, Locator, Reason, ResourceId};

@@ -47,6 +47,7 @@ mod opening;
 mod pass;
 mod paths;
 mod route;
+mod route_error;
 mod routes;
 mod sign_in;
 
@@ -54,8 +55,8 @@ pub use crate::carrier::Remains;
 pub use board::Declaration;
 pub use declared::{Declared, Rejected, Setting, Source};
 pub use handle::{Applied, Handle, Refusal};
-pub use link::RouteError;
 pub use listen::ListenError;
+pub use route_error::RouteError;
 pub use sign_in::{OneSource, SignIn};
 
 use asked::{Job, Read};

@@ -152,7 +152,7 @@ async fn token_fault(actions: &[&str]) -> (usize, &'static str, String) {
 async fn a_session_refused_for_good() {
     let (bytes, end, said) = token_fault(&["do = \"403\""]).await;
     assert_eq!((bytes, end), (0, "reset"));
-    insta::assert_snapshot!(said, @r#"WARN the gateway GATEWAY refused a session: HTTP 403, "The client with object id '00000000-0000-4000-8000-0000000e0003' does not have authorization to perform action 'Microsoft.Network/bastionHosts/read' over the requested scope or the scope is invalid. If access was recently granted, please refresh your credentials." tunnel=echo connection=1 code="denied" hint="the account needs Reader on the virtual machine, on its network card, on the bastion and on the virtual network""#);
+    insta::assert_snapshot!(said, @r#"WARN the gateway GATEWAY refused a session: HTTP 403, "The client with object id '00000000-0000-4000-8000-0000000e0003' does not have authorization to perform action 'Microsoft.Network/bastionHosts/read' over the requested scope or the scope is invalid. If access was recently granted, please refresh your credentials." tunnel=echo connection=1 code="denied" hint="the account can read the bastion, the machine `vm-web` and its network interface; what may be missing is Reader on their virtual network, or a few minutes since it was granted""#);
     let (bytes, end, said) = token_fault(&["do = \"401\"\ntimes = 2"]).await;
     assert_eq!((bytes, end), (0, "reset"));
     insta::assert_snapshot!(said, @r#"WARN the gateway GATEWAY refused a session: HTTP 401, "Unauthorized" tunnel=echo connection=1 code="sign-in" hint="a fresh access token was refused too: sign in again, with an account of the bastion's tenant""#);

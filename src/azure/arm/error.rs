@@ -27,7 +27,7 @@ pub enum ArmError {
     #[error("reading {subject} from Azure Resource Manager")]
     Send {
         /// What was read.
-        subject: Subject,
+        subject: Box<Subject>,
         /// Why.
         #[source]
         source: HttpError,
@@ -36,7 +36,7 @@ pub enum ArmError {
     #[error("reading {subject} from Azure Resource Manager: HTTP {status}{}", said(code, message))]
     Refused {
         /// What was read.
-        subject: Subject,
+        subject: Box<Subject>,
         /// The HTTP status.
         status: u16,
         /// ARM's `error.code`.
@@ -52,7 +52,7 @@ pub enum ArmError {
     #[error("reading what Azure Resource Manager says of {subject}")]
     Answer {
         /// What was read.
-        subject: Subject,
+        subject: Box<Subject>,
         /// What is wrong with it.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -81,7 +81,7 @@ impl Subject {
     }
 
     pub(super) fn unlike(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ArmError {
-        ArmError::Answer { subject: self.clone(), source: source.into() }
+        ArmError::Answer { subject: Box::new(self.clone()), source: source.into() }
     }
 }
 
@@ -171,7 +171,7 @@ impl ArmError {
                 Some(format!("the account needs Reader on {subject}"))
             }
             Self::Refused { status: 404, subject, .. } => {
-                let whose = match subject {
+                let whose = match &**subject {
                     Subject::Bastion(_) => "bastion",
                     Subject::Machine(_) => "machine",
                     Subject::ScaleSet(_) => "scale set",
@@ -179,7 +179,7 @@ impl ArmError {
                 };
                 Some(format!("check the {whose}'s name, resource group and subscription in bastion.toml"))
             }
-            Self::Answer { subject: Subject::Bastion(_), .. } => Some(
+            Self::Answer { subject, .. } if matches!(**subject, Subject::Bastion(_)) => Some(
                 "a token goes only to a bare DNS name that ARM answered; is a proxy on the way?".to_owned(),
             ),
             Self::Answer { .. } => Some("is a proxy on the way that answers in ARM's place?".to_owned()),

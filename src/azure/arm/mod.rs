@@ -24,6 +24,8 @@ use error::Unlike;
 const NETWORK: &str = "2024-05-01";
 /// The same for machines and scale sets: the first that lists the instances of a set with their states.
 const COMPUTE: &str = "2024-07-01";
+/// Has a machine say whether it runs.
+const VIEW: (&str, &str) = ("$expand", "instanceView");
 /// How many pages a list may have. The largest scale sets have 1000 instances, 50 and more a page.
 const PAGES: usize = 200;
 
@@ -87,7 +89,7 @@ impl Arm {
     /// Says what ARM answered; the error knows whether another try makes sense. So for all reads.
     pub async fn bastion(&self, id: &ResourceId, token: &SecretString) -> Result<BastionHost, ArmError> {
         let subject = Subject::Bastion(id.clone());
-        let body = self.read(&subject, &[("api-version", NETWORK)], token).await?;
+        let body = self.read(&subject, NETWORK, &[], token).await?;
         BastionHost::read(&body, self.cloud.gateway_ports).map_err(|error| subject.unlike(error))
     }
 
@@ -97,8 +99,7 @@ impl Arm {
     /// See [`bastion`](Self::bastion).
     pub async fn machine(&self, id: &ResourceId, token: &SecretString) -> Result<Machine, ArmError> {
         let subject = Subject::Machine(id.clone());
-        let query = [("api-version", COMPUTE), ("$expand", "instanceView")];
-        let body = self.read(&subject, &query, token).await?;
+        let body = self.read(&subject, COMPUTE, &[VIEW], token).await?;
         Machine::read(&body).map_err(|error| subject.unlike(error))
     }
 
@@ -112,7 +113,7 @@ impl Arm {
         token: &SecretString,
     ) -> Result<Option<ResourceId>, ArmError> {
         let subject = Subject::Interface(id.clone());
-        let body = self.read(&subject, &[("api-version", NETWORK)], token).await?;
+        let body = self.read(&subject, NETWORK, &[], token).await?;
         compute::read_interface(&body).map_err(|error| subject.unlike(error))
     }
 
@@ -122,14 +123,14 @@ impl Arm {
     /// See [`bastion`](Self::bastion).
     pub async fn instances(&self, set: &ResourceId, token: &SecretString) -> Result<Vec<Instance>, ArmError> {
         let subject = Subject::ScaleSet(set.clone());
-        let body = self.read(&subject, &[("api-version", COMPUTE)], token).await?;
+        let body = self.read(&subject, COMPUTE, &[], token).await?;
         let orchestrated = ScaleSet::read(&body).map_err(|error| subject.unlike(error))?;
         let (path, filter) = orchestrated.instances_of(set);
-        let mut query = vec![("api-version", COMPUTE), ("$expand", "instanceView")];
+        let mut query = vec![VIEW];
         if let Some(filter) = &filter {
             query.push(("$filter", filter));
         }
-        let first = self.url(&path, &query).map_err(|error| subject.unlike(error))?;
+        let first = self.url(&path, COMPUTE, &query).map_err(|error| subject.unlike(error))?;
         let all = self.list(&subject, first, token).await?;
         all.iter()
             .map(|value| Instance::read(value, orchestrated).map_err(|error| subject.unlike(error)))
@@ -162,28 +163,28 @@ impl Arm {
     fn own(&self, link: &str) -> Result<Url, Unlike> {
         let foreign = || Unlike::Foreign(printable(link, 200));
         let url = Url::parse(link).map_err(|_hidden| foreign())?;
-        let home = self.url("/", &[])?;
+        let home = self.url("/", NETWORK, &[])?;
         let bare = url.username().is_empty() && url.password().is_none();
         if bare && url.origin() == home.origin() { Ok(url) } else { Err(foreign()) }
     }
 
-    fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Unlike> {
-        let url = format!("https://{}{path}", self.cloud.resource_manager);
-        let mut url = Url::parse(&url).map_err(|_hidden| Unlike::Address(url))?;
-        // A space is %20: not everybody takes the plus of forms for one.
-        let pair = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
-        let pairs: Vec<String> = query.iter().map(pair).collect();
-        url.set_query((!pairs.is_empty()).then(|| pairs.join("&")).as_deref());
-        Ok(url)
+    fn url(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Result<Url, Unlike> {
+        let mut url = format!("https://{}{path}?api-version={version}", self.cloud.resource_manager);
+        for (name, value) in query {
+            // A space is %20: not everybody takes the plus of forms for one.
+            url.push_str(&format!("&{name}={}", utf8_percent_encode(value, QUERY)));
+        }
+        Url::parse(&url).map_err(|_hidden| Unlike::Address(url))
     }
 
     async fn read(
         &self,
         subject: &Subject,
+        version: &str,
         query: &[(&str, &str)],
         token: &SecretString,
     ) -> Result<Vec<u8>, ArmError> {
-        let url = self.url(subject.id().as_str(), query).map_err(|error| subject.unlike(error))?;
+        let url = self.url(subject.id().as_str(), version, query).map_err(|error| subject.unlike(error))?;
         self.get(subject, url, token).await
     }
 
@@ -193,7 +194,8 @@ impl Arm {
         request.insert_header(AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
         request.insert_header(ACCEPT, "application/json");
         let answer = self.send(request).await;
-        let answer = answer.map_err(|source| ArmError::Send { subject: subject.clone(), source })?;
+        let answer =
+            answer.map_err(|source| ArmError::Send { subject: Box::new(subject.clone()), source })?;
         if answer.status == 200 {
             return Ok(answer.body);
         }
@@ -201,7 +203,7 @@ impl Arm {
         let header = answer.headers.get_optional_str(&WWW_AUTHENTICATE);
         let challenge = (answer.status == 401).then(|| Box::new(Challenge::read(header, &said.error.code)));
         Err(ArmError::Refused {
-            subject: subject.clone(),
+            subject: Box::new(subject.clone()),
             status: answer.status,
             code: printable(&said.error.code, 300),
             message: printable(&said.error.message, 300),

@@ -1,3 +1,5 @@
+//! Machines, sets and interfaces as ARM was seen to describe them, and as nobody should.
+
 use super::*;
 
 const SET: &str =

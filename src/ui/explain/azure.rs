@@ -48,7 +48,7 @@ pub(super) const ALL: &[Explanation] = &[
     Explanation {
         code: "vm-stopped",
         tried: "Asking the gateway for a session on a machine, and then Azure Resource Manager about the machine.",
-        happened: "The gateway refused (often with HTTP 500, \"Unexpected internal error\"), and the machine does not run.",
+        happened: "The gateway refused a session, often with HTTP 500, and the machine does not run.",
         cause: "Somebody stopped it, or an auto-shutdown schedule did.",
         remedy: "`az vm start --ids ID`, which the message has with the ID. The tunnel is tried again meanwhile, and works within \
                  half a minute of the machine's start.",

@@ -88,6 +88,9 @@ async fn all_codes() {
     cloud-changed             It names another cloud than the one this instance was started in.
     denied                    The account lacks a right (HTTP 403).
     not-found                 There is no such bastion or target (HTTP 404).
+    vm-stopped                The gateway refused a session, often with HTTP 500, and the machine does not run.
+    no-instance               Azure Resource Manager lists none that runs.
+    not-attached              Azure Resource Manager says that the interface is attached to none.
     wrong-sku                 The bastion's SKU has no native client support.
     tunneling-disabled        Native client support is switched off.
     ip-connect-disabled       IP-based connection is switched off.

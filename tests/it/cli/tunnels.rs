@@ -74,7 +74,7 @@ async fn one_tunnel_that_is_denied() {
         exit 3
         Azure is emulated by the process that wrote ROOT/emulator.json
         error: the gateway GATEWAY refused a session: HTTP 403, "The client with object id '00000000-0000-4000-8000-0000000e0003' does not have authorization to perform action 'Microsoft.Network/bastionHosts/read' over the requested scope or the scope is invalid. If access was recently granted, please refresh your credentials." [denied]
-        hint: the account needs Reader on the virtual machine, on its network card, on the bastion and on the virtual network
+        hint: the account can read the bastion, the machine `vm-web` and its network interface; what may be missing is Reader on their virtual network, or a few minutes since it was granted
         "#);
     });
     emulator.into_running().stop().await;

@@ -17,4 +17,5 @@ mod pressure;
 mod raw;
 mod sessions;
 mod stage;
+mod targets;
 mod upgrade;
