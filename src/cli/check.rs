@@ -20,6 +20,9 @@ use crate::workspace::Workspace;
 pub(super) struct Arguments {
     #[arg(long, hide = true)]
     online: bool,
+    /// With `--online`: opens a session on each path, to hold docs/conformance.md against Azure itself.
+    #[arg(long, hide = true)]
+    probe: bool,
 }
 
 /// What was found so far, each thing once, though it may stand in several environments.
@@ -39,6 +42,7 @@ pub(super) fn run(
     format: Format,
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
+    refuse("check --online --probe", arguments.probe)?;
     refuse("check --online", arguments.online)?;
     let workspace = find(settings)?;
     let (seen, paths) = (BTreeSet::new(), BTreeSet::new());

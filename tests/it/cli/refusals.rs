@@ -44,6 +44,7 @@ async fn flags_that_are_not_built_yet_are_refused_by_name() {
     for (arguments, name) in [
         (&["down", "--format", "json"][..], "--format"),
         (&["check", "--online"], "check --online"),
+        (&["check", "--online", "--probe"], "check --online --probe"),
         (&["status", "--all"], "status --all"),
         (&["ps", "--watch"], "status --watch"),
         (&["status", "--short"], "status --short"),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use bastion::emulator::EntryKind;
-use bastion::model::{BastionTraits, Endpoint, FaultAction, FaultPhase, ResourceId, Sku};
+use bastion::model::{BastionTraits, Endpoint, Fault, FaultAction, FaultPhase, ResourceId, Sku};
 use bastion::model::{Blocked, Disposition};
 use tokio::net::TcpListener;
 
@@ -104,7 +105,7 @@ async fn a_host_that_is_no_dns_name_gets_no_token() {
         assert!(reason.what.contains("`properties.dnsName` is not accepted"), "{hostile}: {}", reason.what);
         assert!(stage.entries(EntryKind::Token).is_empty(), "{hostile}");
     }
-    let nobody = tokio::time::timeout(std::time::Duration::from_millis(1), stranger.accept()).await;
+    let nobody = tokio::time::timeout(Duration::from_millis(1), stranger.accept()).await;
     assert!(nobody.is_err(), "the stranger was called");
 }
 
@@ -147,6 +148,21 @@ async fn a_redirect_of_arms_is_not_followed() {
         assert_eq!(error.disposition(), Disposition::Blocked(Blocked::Answer));
         assert!(error.to_string().contains(&format!("HTTP {status}")), "{error}");
     }
-    let nobody = tokio::time::timeout(std::time::Duration::from_millis(1), stranger.accept()).await;
+    let nobody = tokio::time::timeout(Duration::from_millis(1), stranger.accept()).await;
     assert!(nobody.is_err(), "the stranger was called");
+}
+
+#[tokio::test]
+async fn arm_is_left_alone_for_as_long_as_it_asks() {
+    let twice = Fault { times: 2, ..always(FaultPhase::Arm, FaultAction::Status(429)) };
+    let stage = Stage::faulty(vec![twice]).await;
+    stage.tunnel(HTTP).await.stop().await;
+    let reads = stage.entries(EntryKind::Arm);
+    assert_eq!(reads.iter().map(|read| read.status).collect::<Vec<_>>(), [Some(429), Some(429), Some(200)]);
+    let asked = Duration::from_secs(1);
+    for pair in reads.windows(2) {
+        let waited = pair[1].time.duration_since(pair[0].time).unwrap();
+        assert!(waited >= asked, "Retry-After: 1, and asked again after {waited:?}");
+    }
+    stage.innocent();
 }
