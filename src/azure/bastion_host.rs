@@ -15,6 +15,8 @@ pub struct BastionHost {
     pub enable_tunneling: bool,
     /// IP-based connection.
     pub enable_ip_connect: bool,
+    /// Whether it has no public address.
+    pub private_only: bool,
     /// Where its gateway is; of the SKU Developer, where the broker is that says it.
     pub gateway: GatewayHost,
     /// Whether what names a gateway in this cloud may name a port.
@@ -93,6 +95,8 @@ struct Properties {
     enable_tunneling: Option<bool>,
     #[serde(default)]
     enable_ip_connect: Option<bool>,
+    #[serde(default)]
+    enable_private_only_bastion: Option<bool>,
 }
 
 impl BastionHost {
@@ -105,6 +109,7 @@ impl BastionHost {
             sku: printable(&answer.sku.name, 80),
             enable_tunneling: answer.properties.enable_tunneling.unwrap_or(false),
             enable_ip_connect: answer.properties.enable_ip_connect.unwrap_or(false),
+            private_only: answer.properties.enable_private_only_bastion.unwrap_or(false),
             gateway: GatewayHost::parse(&host, ports).map_err(ReadError::Host)?,
             ports,
         })

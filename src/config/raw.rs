@@ -223,6 +223,7 @@ impl Reader {
             dns_name: self.text(&table, "dns_name", Takes::text("a string")),
             max_sessions: self.number(&table, "max_sessions", "a number from 0"),
             reader: self.flag(&table, "reader"),
+            private_only: self.flag(&table, "private_only"),
         }
     }
 

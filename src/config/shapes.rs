@@ -172,6 +172,7 @@ pub(super) struct Traits {
     pub(super) dns_name: Option<Field<Text>>,
     pub(super) max_sessions: Option<Field<Spanned<i64>>>,
     pub(super) reader: Option<Field<Spanned<bool>>>,
+    pub(super) private_only: Option<Field<Spanned<bool>>>,
 }
 
 /// An entry of `[emulator.targets]`.

@@ -94,6 +94,7 @@ fn the_emulators_table_is_lowered_whole() {
         dns_name: Some("evil.example/@x".to_owned()),
         max_sessions: 2,
         reader: false,
+        private_only: true,
     };
     assert_eq!(emulation.bastions, [(id("Microsoft.Network/bastionHosts", "hub"), traits)]);
     assert_eq!(emulation.frames, Frames::Size(65536));

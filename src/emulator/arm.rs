@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::access::{TokenFlaw, base64url, guid};
-use super::answers::{arm, arm_error, challenge_in, strike};
+use super::answers::{FORBIDDEN, arm, arm_error, challenge_in, strike};
 use super::compute;
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
@@ -37,6 +37,7 @@ pub(super) fn manage(world: &World, request: &Request) -> Verdict {
         Err(reply) => return Verdict::reply(entry, reply),
     };
     let response = match id {
+        _ if compute::denied(world, request) => arm_error(403, "AuthorizationFailed", FORBIDDEN),
         Ok(id) => read(world, request, &id),
         Err(_) => list(world, request).or_else(|| compute::list(world, request)).unwrap_or_else(|| {
             arm_error(404, "InvalidResourceType", "The resource type could not be found.")
@@ -219,7 +220,10 @@ fn describe(bastion: &SimulatedBastion, port: u16) -> Value {
         Sku::Premium => "Premium",
     };
     let mut properties = json!({ "provisioningState": "Succeeded", "dnsName": bastion.dns_name(port) });
-    let built = if bastion.is_developer() {
+    // It is absent where there is none.
+    let address = (!bastion.traits.private_only)
+        .then(|| json!({ "id": format!("{scope}/publicIPAddresses/bastion-ip") }));
+    let mut built = if bastion.is_developer() {
         // Nothing of it stands in a network of the customer's.
         json!({
             "virtualNetwork": { "id": format!("{scope}/virtualNetworks/vnet") },
@@ -243,7 +247,13 @@ fn describe(bastion: &SimulatedBastion, port: u16) -> Value {
     let flags = [
         ("enableTunneling", bastion.traits.enable_tunneling),
         ("enableIpConnect", bastion.traits.enable_ip_connect),
+        ("enablePrivateOnlyBastion", bastion.traits.private_only.then_some(true)),
     ];
+    if let (Some(address), Some(configuration)) =
+        (address, built.pointer_mut("/ipConfigurations/0/properties").and_then(Value::as_object_mut))
+    {
+        configuration.insert("publicIPAddress".to_owned(), address);
+    }
     if let (Some(map), Value::Object(built)) = (properties.as_object_mut(), built) {
         map.extend(built);
         map.extend(flags.into_iter().filter_map(|(name, flag)| Some((name.to_owned(), json!(flag?)))));

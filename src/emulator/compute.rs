@@ -14,6 +14,16 @@ const INSTANCES: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachin
 const SETS: &str = "Microsoft.Compute/virtualMachineScaleSets";
 const INTERFACES: &str = "Microsoft.Network/networkInterfaces";
 
+/// Whether the caller lacks the right to read machines and what belongs to them: it is nobody's reader.
+pub(super) fn denied(world: &World, request: &Request) -> bool {
+    let mut bastions = world.terrain().bastions.clone().into_iter().peekable();
+    let about = ["/microsoft.compute/", "/microsoft.network/networkinterfaces/"];
+    let path = request.path().to_ascii_lowercase();
+    about.iter().any(|part| path.contains(part))
+        && bastions.peek().is_some()
+        && bastions.all(|bastion| !bastion.traits.reader)
+}
+
 /// One resource; none: there is no such thing.
 pub(super) fn read(world: &World, request: &Request, id: &ResourceId) -> Option<Value> {
     let terrain = world.terrain();

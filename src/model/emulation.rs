@@ -68,6 +68,8 @@ pub struct BastionTraits {
     pub max_sessions: usize,
     /// Whether the caller may read what it wants to reach; if not, the token exchange is refused.
     pub reader: bool,
+    /// `properties.enablePrivateOnlyBastion`: it has no public address.
+    pub private_only: bool,
 }
 
 impl Default for BastionTraits {
@@ -88,6 +90,7 @@ impl BastionTraits {
             dns_name: None,
             max_sessions: 0,
             reader: true,
+            private_only: false,
         }
     }
 }

@@ -100,7 +100,7 @@ impl Carrier for Link {
                     Err(error) => error,
                 };
                 if !self.has_moved(&error, &resolved, (target, &destination), &mut moves).await {
-                    return Err(self.explained(error, &destination).await);
+                    return Err(self.explained(error, &resolved.host, &destination).await);
                 }
             }
         })
@@ -183,7 +183,7 @@ impl Link {
                 Err(error) => error,
             };
             if !self.has_moved(&error, &resolved, (target, &destination), &mut moves).await {
-                return Err(self.explained(error, &destination).await);
+                return Err(self.explained(error, &resolved.host, &destination).await);
             }
         }
     }
@@ -251,7 +251,7 @@ impl Link {
     }
 
     /// What a gateway's failure is to those who wait, with what Resource Manager knows about the machine.
-    async fn explained(&self, error: GatewayError, destination: &Destination) -> Failure {
+    async fn explained(&self, error: GatewayError, host: &BastionHost, destination: &Destination) -> Failure {
         let about = match (&error, &destination.endpoint) {
             (GatewayError::Refused { status, .. }, Endpoint::Resource(id)) if !error.concerns_bastion() => {
                 Some((*status, id))
@@ -262,7 +262,14 @@ impl Link {
             Some((_, machine)) => self.lookup.finding(machine, &self.reader).await,
             None => None,
         };
+        let unreached = matches!(error, GatewayError::Exchange { .. } | GatewayError::Dial { .. });
         let mut failure = self.failure(&RouteError::Gateway(error));
+        if unreached && host.private_only && failure.reason.hint.is_none() {
+            failure.reason.hint = Some(format!(
+                "the bastion `{}` is private-only: it is reached from its own virtual network, or one that is connected to it (VPN, ExpressRoute, peering)",
+                host.name
+            ));
+        }
         if let (Some(finding), Some((status, machine))) = (finding, about) {
             finding.add_to(&mut failure.reason, status, machine);
         }

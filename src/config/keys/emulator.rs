@@ -63,6 +63,7 @@ pub(in crate::config) const EMULATOR_BASTION: Keys = Keys {
             "How many sessions may be open at once; 0 is no limit. Default: 0.",
         ),
         key("reader", Kind::Flag, "Whether the caller may read what it wants to reach. Default: true."),
+        key("private_only", Kind::Flag, "Whether it has no public address. Default: false."),
     ],
     later: &[],
 };

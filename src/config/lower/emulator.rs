@@ -121,6 +121,7 @@ fn traits(raw: &Traits, found: &mut Found) -> BastionTraits {
         max_sessions: whole(raw.max_sessions.as_ref(), "max_sessions", keys::EMULATED_SESSIONS, found)
             .unwrap_or(default.max_sessions),
         reader: given(raw.reader.as_ref()).map_or(default.reader, |flag| *flag.get_ref()),
+        private_only: given(raw.private_only.as_ref()).map_or(default.private_only, |flag| *flag.get_ref()),
     }
 }
 

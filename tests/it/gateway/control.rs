@@ -166,3 +166,21 @@ async fn arm_is_left_alone_for_as_long_as_it_asks() {
     }
     stage.innocent();
 }
+
+#[tokio::test]
+async fn a_bastion_without_a_public_address_is_told_of_when_it_is_not_reached() {
+    let nowhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let dns_name = Some(format!("localhost:{}", nowhere.local_addr().unwrap().port()));
+    drop(nowhere);
+    for (private_only, words) in [(true, Some("the bastion `bas-hub` is private-only")), (false, None)] {
+        let traits = BastionTraits { private_only, dns_name: dns_name.clone(), ..BastionTraits::default() };
+        let state = with(traits).await.refusal(machine()).await;
+        let (blocked, reason) = reason(&state);
+        assert!(!blocked, "{state:?}");
+        let hint = reason.hint.as_deref();
+        assert!(
+            words.map_or(hint.is_none(), |words| hint.is_some_and(|hint| hint.starts_with(words))),
+            "{reason:?}"
+        );
+    }
+}
