@@ -79,8 +79,10 @@ impl Dialer for Surroundings {
 impl Carrier for Link {
     fn resolve(&self) -> Carrying<'_, Result<(), Failure>> {
         Box::pin(async {
-            let resolved = self.read(Some(Duration::ZERO)).await;
-            resolved.map(drop).map_err(|error| self.failure(&error))
+            match self.read(Some(Duration::ZERO)).await {
+                Ok(_resolved) => Ok(()),
+                Err(error) => Err(self.told(error).await),
+            }
         })
     }
 
@@ -203,7 +205,10 @@ impl Link {
             self.warn_of(&endpoint, port);
             Ok((resolved, Destination { bastion: self.bastion.clone(), endpoint, port }))
         };
-        found.await.map_err(|error| self.failure(&error))
+        match found.await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.told(error).await),
+        }
     }
 
     /// Says once that Azure promises an address's usual ports only. Gateways were seen to let others through, so it is
@@ -248,6 +253,19 @@ impl Link {
         }
         *moves -= 1;
         true
+    }
+
+    /// What a failure before the gateway is asked is to those who wait, with what there is in place of what is not found.
+    async fn told(&self, error: RouteError) -> Failure {
+        let mut failure = self.failure(&error);
+        if let RouteError::Arm(error) = &error
+            && error.status() == Some(404)
+            && *error.subject().id() == self.bastion
+        {
+            let hint = self.lookup.beside(&self.bastion, &self.reader).await;
+            failure.reason.hint = hint.or(failure.reason.hint);
+        }
+        failure
     }
 
     /// What a gateway's failure is to those who wait, with what Resource Manager knows about the machine.

@@ -12,10 +12,12 @@ use tokio::time::{Instant, timeout};
 use super::route_error::RouteError;
 use crate::azure::{Arm, ArmError, Instance, Machine, NoMachine, Power, Subject};
 use crate::gateway::AccessTokens;
-use crate::model::{Endpoint, Locator, Reason, ResourceId};
+use crate::model::{Endpoint, Locator, Reason, ResourceId, printable};
 
 /// How many machines are looked at for a reason at once. When everything fails, the first few tell why.
 const AT_ONCE: usize = 8;
+/// How many bastions are named in place of one that is not found.
+const NAMED: usize = 5;
 /// How long a failure waits for a better reason.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long what was found of a machine is taken for true.
@@ -136,9 +138,39 @@ impl Lookup {
         Some(finding)
     }
 
+    /// What mends it that there is no such bastion; none where that cannot be found out in time.
+    pub(super) async fn beside(&self, bastion: &ResourceId, reader: &Reader) -> Option<String> {
+        let all =
+            reader.ask(|arm, token| Box::pin(async move { arm.bastions_beside(bastion, &token).await }));
+        let all = timeout(PATIENCE, all).await.ok()?.ok()?;
+        Some(named(bastion, &all))
+    }
+
     /// A person may have changed what was found.
     pub(super) fn forget(&self) {
         locked(&self.findings).clear();
+    }
+}
+
+/// What there is in place of a bastion.
+fn named(bastion: &ResourceId, all: &[ResourceId]) -> String {
+    let subscription = bastion.subscription();
+    let name = |id: &ResourceId| {
+        let (name, group) = (printable(id.name(), 80), printable(id.resource_group(), 90));
+        format!("`{name}` in the resource group `{group}`")
+    };
+    let mut names: Vec<String> = all.iter().take(NAMED).map(name).collect();
+    if all.len() > names.len() {
+        names.push(format!("{} more", all.len() - names.len()));
+    }
+    match names.pop() {
+        None => format!(
+            "the account sees no bastion in the subscription {subscription}: is that the right one, and has the account Reader there?"
+        ),
+        Some(only) if names.is_empty() => {
+            format!("the subscription {subscription} has {only}; is that meant?")
+        }
+        Some(last) => format!("the subscription {subscription} has {} and {last}", names.join(", ")),
     }
 }
 

@@ -24,6 +24,7 @@ use error::Unlike;
 const NETWORK: &str = "2024-05-01";
 /// The same for machines and scale sets: the first that lists the instances of a set with their states.
 const COMPUTE: &str = "2024-07-01";
+const BASTIONS: &str = "Microsoft.Network/bastionHosts";
 /// Has a machine say whether it runs.
 const VIEW: (&str, &str) = ("$expand", "instanceView");
 /// How many pages a list may have. The largest scale sets have 1000 instances, 50 and more a page.
@@ -91,6 +92,23 @@ impl Arm {
         let subject = Subject::Bastion(id.clone());
         let body = self.read(&subject, NETWORK, &[], token).await?;
         BastionHost::read(&body, self.cloud.gateway_ports).map_err(|error| subject.unlike(error))
+    }
+
+    /// The bastions that the account sees in the subscription of one that it does not find.
+    ///
+    /// # Errors
+    /// See [`bastion`](Self::bastion).
+    pub async fn bastions_beside(
+        &self,
+        id: &ResourceId,
+        token: &SecretString,
+    ) -> Result<Vec<ResourceId>, ArmError> {
+        let subject = Subject::Bastion(id.clone());
+        let path = format!("/subscriptions/{}/providers/{BASTIONS}", id.subscription());
+        let first = self.url(&path, NETWORK, &[]).map_err(|error| subject.unlike(error))?;
+        let all = self.list(&subject, first, token).await?;
+        let id = |value: &serde_json::Value| ResourceId::parse(value.get("id")?.as_str()?).ok();
+        Ok(all.iter().filter_map(id).filter(|id| id.is_type(BASTIONS)).collect())
     }
 
     /// What ARM says about a virtual machine or an instance of a scale set.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bastion::emulator::EntryKind;
-use bastion::model::{BastionTraits, Endpoint, Fault, FaultAction, FaultPhase, ResourceId, Sku};
+use bastion::model::{BastionTraits, Emulation, Endpoint, Fault, FaultAction, FaultPhase, ResourceId, Sku};
 use bastion::model::{Blocked, Disposition};
 use tokio::net::TcpListener;
 
@@ -183,4 +183,33 @@ async fn a_bastion_without_a_public_address_is_told_of_when_it_is_not_reached() 
             "{reason:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_there_is_in_place_of_a_bastion_that_is_not_found() {
+    let bastion = |group: &str, name: &str| {
+        let id = ResourceId::compose(Emulation::SUBSCRIPTION, group, "Microsoft.Network/bastionHosts", name);
+        (id.unwrap(), BastionTraits::default())
+    };
+    let names = |count: usize| (0..count).map(|number| bastion("rg-net", &format!("bas-{number}")));
+    for (there, words) in [
+        (vec![], None),
+        (names(1).collect(), Some("has `bas-0` in the resource group `RG-NET`; is that meant?")),
+        (
+            names(2).collect(),
+            Some("has `bas-0` in the resource group `RG-NET` and `bas-1` in the resource group `RG-NET`"),
+        ),
+        (names(9).collect::<Vec<_>>(), Some("`bas-4` in the resource group `RG-NET` and 4 more")),
+    ] {
+        let stage = Stage::new(Emulation { bastions: there, ..emulation(None, vec![]) }).await;
+        let state = stage.refusal(machine()).await;
+        let (blocked, reason) = reason(&state);
+        assert!(blocked && reason.code == "not-found", "{state:?}");
+        let hint = reason.hint.as_deref().unwrap();
+        assert!(hint.contains(words.unwrap_or("the account sees no bastion in the subscription")), "{hint}");
+    }
+    // Where the list is refused too, what to check is all there is to say.
+    let missing = always(FaultPhase::Arm, FaultAction::Status(404));
+    let state = Stage::faulty(vec![missing]).await.refusal(machine()).await;
+    assert!(reason(&state).1.hint.as_ref().unwrap().starts_with("check the bastion's name"), "{state:?}");
 }
