@@ -28,7 +28,7 @@ const OTHER: [&str; 1] = ["date-time"];
 
 /// Every code in a file that nobody explains.
 ///
-/// A code is a text of lower-case words with hyphens between them; or of one such word, right behind `code:`,
+/// A code is a text of lower-case words with hyphens between them that is no header's name; or of one such word, right behind `code:`,
 /// `code =` or `Break::new(`, or before `=>`.
 pub(crate) fn unexplained(path: &str, text: &str) -> Vec<Breach> {
     if !PLACES.iter().any(|place| path.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', '.']))) {
@@ -48,7 +48,8 @@ pub(crate) fn unexplained(path: &str, text: &str) -> Vec<Breach> {
         let mut before = parts.next().unwrap_or_default();
         while let (Some(literal), Some(after)) = (parts.next(), parts.next()) {
             let is = is_code(literal, before);
-            if is && !OTHER.contains(&literal) && bastion::ui::explanation(literal).is_none() {
+            let header = literal.starts_with("x-");
+            if is && !header && !OTHER.contains(&literal) && bastion::ui::explanation(literal).is_none() {
                 breaches.push(Breach::new(path, number, format!("`{literal}`")));
             }
             before = after;

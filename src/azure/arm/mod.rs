@@ -1,6 +1,8 @@
 //! Reads from Azure Resource Manager.
 
-use azure_core::http::headers::{ACCEPT, AUTHORIZATION, Headers, WWW_AUTHENTICATE};
+use azure_core::http::headers::{
+    ACCEPT, AUTHORIZATION, CLIENT_REQUEST_ID, HeaderName, Headers, WWW_AUTHENTICATE,
+};
 use azure_core::http::{Context, Method, Pipeline, PipelineSendOptions, Request, Url};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -25,6 +27,8 @@ const NETWORK: &str = "2024-05-01";
 /// The same for machines and scale sets: the first that lists the instances of a set with their states.
 const COMPUTE: &str = "2024-07-01";
 const BASTIONS: &str = "Microsoft.Network/bastionHosts";
+/// The ID under which Azure keeps what belongs to a request.
+const CORRELATION: HeaderName = HeaderName::from_static("x-ms-correlation-request-id");
 /// Has a machine say whether it runs.
 const VIEW: (&str, &str) = ("$expand", "instanceView");
 /// How many pages a list may have. The largest scale sets have 1000 instances, 50 and more a page.
@@ -238,6 +242,14 @@ impl Arm {
             error.into_downcast::<HttpError>().unwrap_or_else(|error| HttpError::unsendable(&error))
         })?;
         let (status, headers, body) = answer.deconstruct();
+        // For a ticket to Microsoft: who asks them about a request has to name it.
+        tracing::debug!(
+            path = request.url().path(),
+            status = u16::from(status),
+            client_request_id = request.headers().get_optional_str(&CLIENT_REQUEST_ID),
+            correlation_request_id = headers.get_optional_str(&CORRELATION),
+            "asked Azure Resource Manager"
+        );
         Ok(Answer { status: status.into(), headers, body: AsRef::<[u8]>::as_ref(&body).to_vec() })
     }
 }
