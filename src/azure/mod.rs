@@ -8,6 +8,7 @@ mod bastion_host;
 mod challenge;
 mod cloud;
 mod credential;
+mod profile;
 mod sign_in;
 mod tokens;
 
@@ -19,5 +20,6 @@ pub use cloud::Addresses;
 pub use credential::{
     Asking, Credential, Environment, Flaw, Granted, PassedOver, Pipelines, SignInError, credential_word,
 };
+pub use profile::current_subscription;
 pub use sign_in::SignIns;
 pub use tokens::Tokens;
