@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 
-use super::home::{Home, Place};
+use super::home::{Filled, Home, Place};
 use super::values::{ResourceKind, azure_name, compose, resource_id};
 use super::{Declared, Found, Kind, declared, entry_name, resolve};
 use crate::config::codes;
@@ -24,13 +24,22 @@ pub(super) fn lower(file: &File, home: &mut Home, found: &mut Found) -> BTreeMap
     for entry in &file.targets {
         let name = entry_name(entry, "a target", found);
         let Some(raw) = &entry.value else { continue };
-        let endpoint = endpoint(entry, raw, home, found);
+        let endpoint = endpoint(entry, raw, written(raw, file), home, found);
         let bastion = bastion(entry, raw, file, &known, found);
         if let (Some(name), Some(bastion), Some(endpoint)) = (name, bastion, endpoint) {
             targets.insert(name, Target { bastion, endpoint });
         }
     }
     targets
+}
+
+/// The bastion that leads to it, as it is written, whether there is one of that name or not.
+fn written<'a>(raw: &'a RawTarget, file: &'a File) -> Option<&'a str> {
+    match (&raw.bastion, file.bastions.as_slice()) {
+        (Some(field), _) => field.value.as_ref().map(|text| text.value.as_str()),
+        (None, [only]) => Some(&only.name),
+        (None, _) => None,
+    }
 }
 
 fn bastion<T>(
@@ -72,7 +81,14 @@ fn bastion<T>(
     }
 }
 
-fn endpoint<T>(entry: &Entry<T>, raw: &RawTarget, home: &mut Home, found: &mut Found) -> Option<Endpoint> {
+fn endpoint<T>(
+    entry: &Entry<T>,
+    raw: &RawTarget,
+    bastion: Option<&str>,
+    home: &mut Home,
+    found: &mut Found,
+) -> Option<Endpoint> {
+    let place = Place { what: "target", name: &entry.name, key: &entry.key, bastion, spoilt: raw.spoilt };
     let members = [("vm", &raw.vm), ("vmss", &raw.vmss), ("ip", &raw.ip), ("id", &raw.id)];
     let mut chosen = members.into_iter().filter_map(|(key, field)| Some((key, field.as_ref()?)));
     let Some((first, field)) = chosen.next() else {
@@ -109,14 +125,14 @@ fn endpoint<T>(entry: &Entry<T>, raw: &RawTarget, home: &mut Home, found: &mut F
         "id" => resource_id(text?, &[VM, INSTANCE], found).map(Endpoint::Resource),
         "vm" => {
             let name = azure_name(Some(field), "vm", found);
-            machine(entry, raw, VM.0, name, home, found).map(Endpoint::Resource)
+            machine(&place, raw, VM.0, name, home, found).map(Endpoint::Resource)
         }
         _ => {
             let set = azure_name(Some(field), "vmss", found);
             let number = instance(raw, field, found);
             let kind =
                 set.map(|set| format!("Microsoft.Compute/virtualMachineScaleSets/{set}/virtualMachines"));
-            machine(entry, raw, &kind.unwrap_or_default(), number, home, found).map(Endpoint::Resource)
+            machine(&place, raw, &kind.unwrap_or_default(), number, home, found).map(Endpoint::Resource)
         }
     }
 }
@@ -133,8 +149,8 @@ fn conflict(
         .also(first_key.clone(), "or this")
 }
 
-fn machine<T>(
-    entry: &Entry<T>,
+fn machine(
+    place: &Place<'_>,
     raw: &RawTarget,
     kind: &str,
     name: Option<String>,
@@ -143,8 +159,8 @@ fn machine<T>(
 ) -> Option<ResourceId> {
     let subscription = azure_name(raw.subscription.as_ref(), "subscription", found);
     let resource_group = azure_name(raw.resource_group.as_ref(), "resource_group", found);
-    let (subscription, resource_group) = home.fill(
-        &Place { what: "target", name: &entry.name, key: &entry.key, spoilt: raw.spoilt },
+    let Filled { subscription, resource_group, az: _ } = home.fill(
+        place,
         (raw.subscription.is_some(), subscription),
         (raw.resource_group.is_some(), resource_group),
         found,
