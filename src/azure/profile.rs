@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_told_without_its_words() {
-        let told = |text: &[u8]| match current(text) {
-            AzCurrent::Unreadable(why) => why,
-            other => panic!("{other:?}"),
+        let told = |text: &[u8]| {
+            let AzCurrent::Unreadable(why) = current(text) else { panic!("it was understood") };
+            why
         };
         assert_eq!(told(b""), "it is not JSON from line 1 on");
         assert_eq!(told(&ONE.as_bytes()[..200]), "it is not JSON from line 5 on");
