@@ -176,6 +176,17 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_that_breaks_off_names_nobody() {
+        for length in 0..ONE.len() {
+            let told = current(&ONE.as_bytes()[..length]);
+            assert!(
+                matches!(&told, AzCurrent::Unreadable(why) if !why.contains("ann")),
+                "{length}: {told:?}"
+            );
+        }
+    }
+
+    #[test]
     fn only_a_plain_file_of_some_size_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("azureProfile.json");

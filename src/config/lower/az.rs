@@ -14,7 +14,10 @@ pub(super) struct Current {
     is: Result<AzSubscription, NotCurrent>,
     /// Who asks for sessions on each bastion, by the bastion's name as it is written.
     askers: BTreeMap<String, CredentialKind>,
-    refused: [bool; 2],
+    /// Whether it was said that az has none.
+    said_of_az: bool,
+    /// Whether it was said that another credential has none.
+    said_of_others: bool,
     /// That it was taken.
     pub(super) taken: Option<Taken>,
 }
@@ -30,10 +33,9 @@ pub(super) struct Taken {
 
 impl Current {
     pub(super) fn new(az: &AzCurrent, cloud: Option<&Cloud>) -> Self {
-        // Without a cloud nothing is taken, for that mistake comes first.
-        let is = cloud.map(|cloud| az.within(cloud).cloned());
-        let is = is.unwrap_or_else(|| Err(NotCurrent { why: String::new(), way_out: String::new() }));
-        Self { is, askers: BTreeMap::new(), refused: [false; 2], taken: None }
+        // Where the cloud was refused, that mistake comes first and nobody asks for a subscription.
+        let is = az.within(cloud.unwrap_or(&Cloud::Public)).cloned();
+        Self { is, askers: BTreeMap::new(), said_of_az: false, said_of_others: false, taken: None }
     }
 
     /// Which credential asks for sessions on a bastion.
@@ -68,8 +70,7 @@ impl Current {
             }
             Err(not) if by_az => {
                 let message = format!("{} {} is in no subscription", place.what, quote(place.name));
-                let [said, _] = &mut self.refused;
-                if !std::mem::replace(said, true) {
+                if !std::mem::replace(&mut self.said_of_az, true) {
                     let mistake =
                         Diagnostic::new(codes::NO_SUBSCRIPTION, place.key.clone(), message, &not.why);
                     found.push(
@@ -78,8 +79,7 @@ impl Current {
                 }
             }
             is => {
-                let [_, said] = &mut self.refused;
-                if !std::mem::replace(said, true) {
+                if !std::mem::replace(&mut self.said_of_others, true) {
                     found.push(of_another(place, credential, is.as_ref().ok()));
                 }
             }
