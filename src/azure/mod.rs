@@ -9,6 +9,7 @@ mod challenge;
 mod cloud;
 mod compute;
 mod credential;
+mod profile;
 mod sign_in;
 mod tokens;
 mod transport;
@@ -22,5 +23,6 @@ pub use compute::{Instance, Machine, NoMachine, Power};
 pub use credential::{
     Asking, Credential, Environment, Flaw, Granted, PassedOver, Pipelines, SignInError, credential_word,
 };
+pub use profile::current_subscription;
 pub use sign_in::SignIns;
 pub use tokens::Tokens;

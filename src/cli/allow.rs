@@ -33,8 +33,7 @@ pub(super) fn run(
 ) -> Result<ExitStatus, Failure> {
     let patterns = pick::patterns(&arguments.tunnels)?;
     let workspace = find(settings)?;
-    let Checked { desired, values: _, network: _ } =
-        checked_in(&workspace, settings, printer, "nothing is allowed")?;
+    let Checked { desired, .. } = checked_in(&workspace, settings, printer, "nothing is allowed")?;
     pick::known(&patterns, desired.tunnels.keys())?;
     let mut grants = Grants::load(&settings.places(), workspace.file());
     if let Some(problem) = grants.problem() {

@@ -28,9 +28,9 @@ pub(super) async fn attach(
     printer: Printer,
 ) -> Result<Option<ExitStatus>, Failure> {
     let failed = |error: ClientError| Failure::from_client(&error);
-    let Wish { tunnels, profiles, setting: Setting { variables, allowed } } = wish.clone();
+    let Wish { tunnels, profiles, setting: Setting { variables, az, allowed } } = wish.clone();
     let allow = allowed.into_iter().map(|kind: GrantKind| kind.word().to_owned()).collect();
-    let request = Request::Up { tunnels, profiles, variables, allow };
+    let request = Request::Up { tunnels, profiles, variables, az, allow };
     let asked = async { Ok((client.about().await?, client.ask(request).await?)) };
     let asked = tokio::select! {
         asked = asked => asked,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::load::{find, read, shown};
 use super::settings::Settings;
 use super::{ExitStatus, Failure, Format, refuse};
-use crate::config::{Diagnostic, Loaded, Source};
+use crate::config::{Diagnostic, Loaded, Severity, Source};
 use crate::model::{Desired, Name, printable};
 use crate::ui::{Printer, count};
 use crate::workspace::Workspace;
@@ -96,28 +96,25 @@ impl Findings {
         let files = read(workspace)?;
         let environment = workspace.environment().map(Name::as_str);
         let variables = settings.variables(&files.mentioned(), environment);
-        let Loaded { desired, diagnostics, warnings, values: _, network: _ } = files.load(&variables);
+        let Loaded { desired, diagnostics, warnings, .. } = files.load(&variables, settings.az());
         let layers = files.layers();
-        let source = files.source(&layers, &variables);
-        for warning in &warnings {
-            self.note(warning, &source, "warning");
-        }
-        for diagnostic in &diagnostics {
-            self.note(diagnostic, &source, "error");
+        let source = files.source(&layers, &variables, settings.az());
+        for found in warnings.iter().chain(&diagnostics) {
+            self.note(found, &source);
         }
         Ok(desired)
     }
 
-    fn note(&mut self, found: &Diagnostic, source: &Source<'_>, severity: &str) {
+    fn note(&mut self, found: &Diagnostic, source: &Source<'_>) {
         if !self.seen.insert(found.render(source, false)) {
             return;
         }
-        if severity == "error" {
+        if found.severity == Severity::Error {
             self.errors += 1;
             self.paths.insert(printable(found.path(source), 400));
         }
         if self.format == Format::Json {
-            self.json.push(object(found, source, severity));
+            self.json.push(object(found, source));
         } else {
             self.printer.report(&found.render(source, self.printer.colors()));
             self.printer.report("");
@@ -125,7 +122,7 @@ impl Findings {
     }
 }
 
-fn object(found: &Diagnostic, source: &Source<'_>, severity: &str) -> Value {
+fn object(found: &Diagnostic, source: &Source<'_>) -> Value {
     let place = found.place(source);
     let help: Vec<Value> = found
         .help
@@ -134,7 +131,7 @@ fn object(found: &Diagnostic, source: &Source<'_>, severity: &str) -> Value {
         .collect();
     json!({
         "code": found.code,
-        "severity": severity,
+        "severity": found.severity.word(),
         "message": found.message,
         "path": place.path,
         "line": place.at.map(|(line, _)| line),

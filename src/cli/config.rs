@@ -18,7 +18,7 @@ use crate::ui::{self, Printer};
 pub(super) struct Arguments {}
 
 pub(super) fn run(settings: &Settings, format: Format, printer: Printer) -> Result<ExitStatus, Failure> {
-    let Checked { desired, values, network: _ } = checked(settings, printer, "nothing is shown")?;
+    let Checked { desired, values, .. } = checked(settings, printer, "nothing is shown")?;
     let unsaid = defaults_of(&desired).into_iter().map(|(key, text)| {
         let value = Value { key: key.clone(), text, origin: Origin::Default, place: None };
         (key, value)
@@ -47,7 +47,12 @@ fn object(value: &Value) -> Json {
     let Value { key, text, origin, place: _ } = value;
     let (path, line, variables) = match origin {
         Origin::File { path, line, variables } => (Some(path), Some(line), variables.as_slice()),
-        Origin::Default => (None, None, [].as_slice()),
+        Origin::Default | Origin::Az => (None, None, [].as_slice()),
     };
-    json!({ "key": key, "value": text, "path": path, "line": line, "variables": variables })
+    let from = match origin {
+        Origin::File { .. } => "file",
+        Origin::Az => "az",
+        Origin::Default => "default",
+    };
+    json!({ "key": key, "value": text, "from": from, "path": path, "line": line, "variables": variables })
 }

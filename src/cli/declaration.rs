@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::azure::EmulatorHere;
 use super::load::shown;
-use crate::config::{Loaded, Variables};
+use crate::config::{Loaded, NO_SUBSCRIPTION, Variables};
 use crate::instance::{Grants, Places};
 use crate::model::{Cloud, Desired, Name, NetworkRules, Reason};
 use crate::supervisor::{Declared, Rejected, Setting, Source};
@@ -42,12 +42,17 @@ impl Source for WorkspaceFiles {
             return Err(Rejected { code: "rejected", what, hint: None, report: None });
         }
         let variables: Variables = setting.variables.clone().into_iter().collect();
-        let Loaded { desired, network, diagnostics, .. } = files.load(&variables);
+        let Loaded { desired, network, diagnostics, .. } = files.load(&variables, &setting.az);
         let Some(desired) = desired else {
             let layers = files.layers();
-            let source = files.source(&layers, &variables);
-            let report: Vec<String> =
+            let source = files.source(&layers, &variables, &setting.az);
+            let mut report: Vec<String> =
                 diagnostics.iter().map(|found| found.render(&source, false).trim_end().to_owned()).collect();
+            if diagnostics.iter().any(|found| found.code == NO_SUBSCRIPTION) {
+                // A sign-in since then would not be seen here.
+                report
+                    .push("az is asked by `bastion up` and `bastion reload` only, not at an edit".to_owned());
+            }
             let mistakes = count(diagnostics.len(), "mistake");
             return Err(Rejected {
                 code: "rejected",

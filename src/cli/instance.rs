@@ -1,6 +1,5 @@
 //! The running instance, as its socket shows it: what others ask is handed to the supervisor, in its words.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
@@ -49,8 +48,8 @@ impl Running {
     async fn answer(&self, request: Request) -> Result<Answer, Refused> {
         let handle = &self.handle;
         match request {
-            Request::Up { tunnels, profiles, variables, allow } => {
-                let setting = Setting { variables, ..Setting::default() }.allowing(kinds(&allow)?);
+            Request::Up { tunnels, profiles, variables, az, allow } => {
+                let setting = Setting { variables, az, ..Setting::default() }.allowing(kinds(&allow)?);
                 handle.up(tunnels, profiles, setting).await.map(applied).map_err(refused)
             }
             Request::Down { tunnels, now } => {
@@ -62,21 +61,18 @@ impl Running {
                 let waiting = waiting.into_iter().map(|(name, count)| (name.to_string(), count));
                 Ok(Answer::Stopping { waiting: waiting.collect(), whole })
             }
-            Request::Reload { variables } => {
-                handle.reload(setting(variables)).await.map(applied).map_err(refused)
+            Request::Reload { variables, az } => {
+                let setting = Setting { variables, az, ..Setting::default() };
+                handle.reload(setting).await.map(applied).map_err(refused)
             }
-            Request::Plan { variables } => {
-                let Applied { lines, changes, .. } =
-                    handle.plan(setting(variables)).await.map_err(refused)?;
+            Request::Plan { variables, az } => {
+                let setting = Setting { variables, az, ..Setting::default() };
+                let Applied { lines, changes, .. } = handle.plan(setting).await.map_err(refused)?;
                 Ok(Answer::Plan { lines: lines.iter().map(ToString::to_string).collect(), changes })
             }
             Request::Prove { tunnels } => handle.prove(tunnels).await.map(|()| Answer::Done).map_err(refused),
         }
     }
-}
-
-fn setting(variables: BTreeMap<String, String>) -> Setting {
-    Setting { variables, ..Setting::default() }
 }
 
 /// The kinds of grants by their words.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::settings::Settings;
-use super::{ExitStatus, Failure};
-use crate::config::{Loaded, Value};
-use crate::model::{Desired, Name, NetworkRules, printable};
+use super::{ExitStatus, Failure, nearest};
+use crate::config::{AZ_SUBSCRIPTION, Loaded, Value};
+use crate::model::{AzSubscription, Cloud, CloudDefinition, Desired, Name, NetworkRules, printable};
 use crate::ui::{Printer, count};
 use crate::workspace::{Files, FindError, ReadError, Where, Workspace};
 
@@ -52,6 +52,10 @@ pub(super) struct Checked {
     pub(super) values: Vec<Value>,
     /// What the user's own configuration says of the way to Azure.
     pub(super) network: NetworkRules,
+    /// The clouds that the user's own configuration defines.
+    clouds: Vec<CloudDefinition>,
+    /// az's current subscription, where no file names one.
+    pub(super) az: Option<AzSubscription>,
 }
 
 /// Finds, reads and checks the workspace's files; every mistake in them is shown.
@@ -61,10 +65,42 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
 
 /// What the user's own configuration says of the way to Azure, for a command that has no workspace.
 pub(super) fn network(settings: &Settings, printer: Printer) -> Result<NetworkRules, Failure> {
-    match Workspace::none(&place(settings)?) {
+    match Workspace::none(&place(settings)?, None) {
         Some(none) => Ok(checked_in(&none, settings, printer, "nothing was started")?.network),
         None => Ok(NetworkRules::default()),
     }
+}
+
+/// The cloud that a word means, a built-in one or one of the user's own, and the way there, for a command that has no
+/// workspace.
+pub(super) fn cloud(
+    word: &str,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<(Cloud, NetworkRules), Failure> {
+    let built_in = Cloud::BUILT_IN.iter().find(|(name, _)| *name == word);
+    if let Some((_, cloud)) = built_in {
+        return Ok((cloud.clone(), network(settings, printer)?));
+    }
+    let mut defined = Vec::new();
+    if let Some(none) = Workspace::none(&place(settings)?, Some(word)) {
+        let Checked { clouds, network, .. } = checked_in(&none, settings, printer, "nothing was started")?;
+        if let Some(meant) = clouds.iter().find(|cloud| cloud.name.as_str() == word) {
+            return Ok((Cloud::Defined(Box::new(meant.clone())), network));
+        }
+        defined = clouds;
+    }
+    let known = Cloud::BUILT_IN.iter().map(|(name, _)| *name);
+    let known: Vec<&str> = known.chain(defined.iter().map(|cloud| cloud.name.as_str())).collect();
+    let hint = match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!(
+            "there are: {}; your own configuration defines others as `[clouds.NAME]`",
+            known.join(", ")
+        ),
+    };
+    let what = format!("there is no cloud `{}` [unknown-cloud]", printable(word, 100));
+    Err(Failure::new(ExitStatus::Usage, what).hint(&hint))
 }
 
 /// As [`load`], with what a mistake leads to.
@@ -81,10 +117,13 @@ pub(super) fn checked_in(
 ) -> Result<Checked, Failure> {
     let files = read(workspace)?;
     let variables = settings.variables(&files.mentioned(), settings.environment.as_deref());
-    let Loaded { desired, network, diagnostics, warnings, values } = files.load(&variables);
+    let Loaded { desired, network, clouds, az, diagnostics, warnings, values } =
+        files.load(&variables, settings.az());
     let layers = files.layers();
-    let source = files.source(&layers, &variables);
-    for diagnostic in warnings.iter().chain(&diagnostics) {
+    let source = files.source(&layers, &variables, settings.az());
+    // `check` warns of whose subscription it is; whoever runs something has seen it there, or is told on one line.
+    let warnings = warnings.iter().filter(|warning| warning.code != AZ_SUBSCRIPTION);
+    for diagnostic in warnings.chain(&diagnostics) {
         printer.report(&diagnostic.render(&source, printer.colors()));
         printer.report("");
     }
@@ -97,7 +136,7 @@ pub(super) fn checked_in(
         };
         Failure::new(ExitStatus::Usage, format!("{what} has {mistakes}; {so}"))
     })?;
-    Ok(Checked { desired, values, network })
+    Ok(Checked { desired, values, network, clouds, az })
 }
 
 fn environment(text: &str) -> Result<Name, Failure> {

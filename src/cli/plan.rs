@@ -34,7 +34,7 @@ pub(super) async fn run(
     let meant = Meant::find(settings)?;
     let (lines, changes) = match meant.client().await? {
         Some(client) => {
-            let request = Request::Plan { variables: meant.variables(settings) };
+            let request = Request::Plan { variables: meant.variables(settings), az: settings.az().clone() };
             match ask(&client, request).await.map_err(|error| Failure::from_client(&error))? {
                 Answer::Plan { lines, changes } => (safe(&lines), changes),
                 Answer::Applied { .. } | Answer::Stopping { .. } | Answer::Done => (Vec::new(), 0),
@@ -62,8 +62,7 @@ pub(super) fn safe(lines: &[String]) -> Vec<String> {
 /// What `up` would do, and how many changes that is.
 fn from_nothing(settings: &Settings, printer: Printer) -> Result<(Vec<String>, usize), Failure> {
     let workspace = find(settings)?;
-    let Checked { desired, values: _, network: _ } =
-        checked_in(&workspace, settings, printer, "there is no plan")?;
+    let Checked { desired, .. } = checked_in(&workspace, settings, printer, "there is no plan")?;
     warn_of_profiles(&desired, &settings.profiles, printer);
     let chosen = specs(&desired, |_, tunnel| by_default(tunnel, &settings.profiles));
     let actual = Actual { ipv6_loopback: socket::has_ipv6_loopback(), ..Actual::default() };

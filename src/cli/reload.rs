@@ -24,7 +24,7 @@ pub(super) async fn run(
 ) -> Result<ExitStatus, Failure> {
     let meant = Meant::find(settings)?;
     let client = meant.running().await?;
-    let request = Request::Reload { variables: meant.variables(settings) };
+    let request = Request::Reload { variables: meant.variables(settings), az: settings.az().clone() };
     let (generation, lines) =
         match ask(&client, request).await.map_err(|error| Failure::from_client(&error))? {
             Answer::Applied { generation, started: _, lines } => (Some(generation), safe(&lines)),

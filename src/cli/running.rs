@@ -179,7 +179,7 @@ impl Meant {
     pub(super) fn desired(&self, settings: &Settings) -> Option<Desired> {
         let files = self.workspace.as_ref()?.read().ok()?;
         let environment = self.environment().map(Name::as_str);
-        files.load(&settings.variables(&files.mentioned(), environment)).desired
+        files.load(&settings.variables(&files.mentioned(), environment), settings.az()).desired
     }
 
     /// The tunnels that the files declare now; `None` when that cannot be found out.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use etcetera::BaseStrategy as _;
 use secrecy::SecretString;
 
-use crate::azure::{Environment, Pipelines};
+use crate::azure::{Environment, Pipelines, current_subscription};
 use crate::config::{Variables, nameable};
 use crate::instance::{Places, Surroundings};
+use crate::model::AzCurrent;
 use crate::ui::LogWriter;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -39,6 +41,8 @@ pub(super) struct Settings {
     pub(super) ca_files: Vec<PathBuf>,
     /// What signs in.
     pub(super) sign_in: Environment,
+    /// What az says is its current subscription, once somebody has asked.
+    az: OnceLock<AzCurrent>,
 }
 
 impl Settings {
@@ -79,12 +83,18 @@ impl Settings {
                 .map(PathBuf::from)
                 .collect(),
             sign_in: sign_in(),
+            az: OnceLock::new(),
         }
     }
 
     /// Where the files of this user's instances are.
     pub(super) fn places(&self) -> Places {
         Places::new(&self.surroundings)
+    }
+
+    /// What az says is its current subscription. It is asked once: a command does not change its mind on the way.
+    pub(super) fn az(&self) -> &AzCurrent {
+        self.az.get_or_init(|| current_subscription(self.sign_in.az_profile.as_deref()))
     }
 
     /// The variables that files may name, as they are now: those that every workspace may, and those that the user's

@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::azure::Azure;
 use super::declaration::Fixed;
 use super::settings::Settings;
+use super::up::whose;
 use super::{ExitStatus, Failure, load, stop};
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
-    Locator, Machine, Name, NameError, Port, Reason, ResourceId, Service, State, Target, Tunnel,
+    Locator, Machine, Name, NameError, NotCurrent, Port, Reason, ResourceId, Service, State, Target, Tunnel,
     TunnelStatus,
 };
 use crate::supervisor::Remains;
@@ -19,7 +20,7 @@ use crate::supervisor::{Parts, Setting, Supervisor};
 use crate::sys::clock;
 use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::Printer;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 /// Open one tunnel without a file, with the options of `az network bastion tunnel`
 ///
@@ -33,7 +34,7 @@ pub(super) struct Arguments {
     /// The bastion's resource group
     #[arg(short = 'g', long, value_name = "GROUP")]
     resource_group: String,
-    /// The bastion's subscription
+    /// The bastion's subscription, by its ID; az's current one when none is given
     #[arg(long)]
     subscription: Option<String>,
     /// The target's resource ID
@@ -56,26 +57,14 @@ pub(super) struct Arguments {
     /// End after this many seconds
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// Which Azure
-    #[arg(long, value_enum, default_value_t)]
-    cloud: CloudName,
+    /// Which Azure: public, us-government, china, emulator (in this process, or the one that BASTION_EMULATOR names), or
+    /// one of `[clouds.NAME]` in your own configuration
+    #[arg(long, value_name = "NAME", default_value = "public")]
+    cloud: String,
 }
 
 fn target_port(text: &str) -> Result<Port, &'static str> {
     text.parse().map_err(|_| "a port is a number from 1 to 65535")
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum CloudName {
-    /// Azure
-    #[default]
-    Public,
-    /// Azure Government
-    UsGovernment,
-    /// Azure operated by 21Vianet
-    China,
-    /// The emulator: in this process, or the one that BASTION_EMULATOR names
-    Emulator,
 }
 
 pub(super) async fn run(
@@ -83,18 +72,16 @@ pub(super) async fn run(
     settings: &Settings,
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
-    let cloud = match arguments.cloud {
+    let (cloud, network) = match load::cloud(&arguments.cloud, settings, printer)? {
         // Whoever names an emulator in the environment means it.
-        CloudName::Public if settings.emulator.is_none() => Cloud::Public,
-        CloudName::Public | CloudName::Emulator => Cloud::Emulator,
-        CloudName::UsGovernment => Cloud::UsGovernment,
-        CloudName::China => Cloud::China,
+        (Cloud::Public, network) if settings.emulator.is_some() => (Cloud::Emulator, network),
+        meant => meant,
     };
-    let desired = declare(&arguments, cloud)?;
+    let home = home(&arguments, &cloud, settings, printer)?;
+    let desired = declare(&arguments, cloud, &home)?;
     let mut signals = StopSignals::register().map_err(|error| {
         Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
     })?;
-    let network = load::network(settings, printer)?;
     let azure = Azure::of(&desired, &network, settings, printer).await?;
     let parts = Parts {
         source: Arc::new(Fixed(desired)),
@@ -152,20 +139,42 @@ pub(super) async fn run(
     Ok(status)
 }
 
+/// Where the bastion is, and who asks.
+struct Home {
+    subscription: String,
+    identity: Identity,
+}
+
+/// The subscription that is named, or az's current one, as `az network bastion tunnel` has it.
+fn home(
+    arguments: &Arguments,
+    cloud: &Cloud,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<Home, Failure> {
+    let named = arguments.subscription.clone();
+    let emulated = (*cloud == Cloud::Emulator).then(|| Emulation::SUBSCRIPTION.to_owned());
+    if let Some(subscription) = named.or(emulated) {
+        return Ok(Home { subscription, identity: Identity::default() });
+    }
+    let current = settings.az().within(cloud).map_err(|NotCurrent { why, way_out }| {
+        Failure::new(ExitStatus::Usage, format!("`--subscription` is needed: {why} [no-subscription]"))
+            .hint(&format!("{way_out}, or name the one that the bastion is in: `--subscription ID`"))
+    })?;
+    printer.say(&whose(current));
+    // az may be signed in to several tenants, and only the tokens of one open its current subscription.
+    let tenant = current.tenant().map(str::to_owned);
+    let identity = Identity { tenant, ..Identity::default() };
+    Ok(Home { subscription: current.id().to_owned(), identity })
+}
+
 /// The declared set that the options amount to.
-fn declare(arguments: &Arguments, cloud: Cloud) -> Result<Desired, Failure> {
+fn declare(arguments: &Arguments, cloud: Cloud, home: &Home) -> Result<Desired, Failure> {
     let wrong = |option: &str, error: &dyn std::fmt::Display| {
         Failure::new(ExitStatus::Usage, format!("`{option}`: {error}"))
     };
-    let emulated = (cloud == Cloud::Emulator).then_some(Emulation::SUBSCRIPTION);
-    let Some(subscription) = arguments.subscription.as_deref().or(emulated) else {
-        let what = "`--subscription` is needed: which subscription is the bastion in?";
-        return Err(
-            Failure::new(ExitStatus::Usage, what).hint("`az account show --query id` says the current one")
-        );
-    };
     let bastion = ResourceId::compose(
-        subscription,
+        &home.subscription,
         &arguments.resource_group,
         "Microsoft.Network/bastionHosts",
         &arguments.name,
@@ -193,7 +202,7 @@ fn declare(arguments: &Arguments, cloud: Cloud) -> Result<Desired, Failure> {
         cloud,
         bastions: BTreeMap::from([(
             via.clone(),
-            Bastion { id: bastion.clone(), identity: Identity::default(), limits: Limits::default() },
+            Bastion { id: bastion.clone(), identity: home.identity.clone(), limits: Limits::default() },
         )]),
         targets: BTreeMap::from([(target.clone(), Target { bastion: via, locator: locator.clone() })]),
         tunnels: BTreeMap::from([(

@@ -21,7 +21,7 @@ use super::wait::appear;
 use super::{ExitStatus, Failure, Format, load, pick, refuse, stop};
 use crate::control::{About, server};
 use crate::instance::{ClaimError, Lock};
-use crate::model::{Desired, Name, NetworkRules, Pattern};
+use crate::model::{AzSubscription, Desired, Name, NetworkRules, Pattern};
 use crate::supervisor::Remains;
 use crate::supervisor::{Handle, Parts, Setting, Supervisor};
 use crate::sys::clock;
@@ -77,16 +77,19 @@ pub(super) async fn run(
         kinds(&arguments.allow).map_err(|refused| Failure::refused(&refused).status(ExitStatus::Usage))?;
     let workspace = load::find(settings)?;
     let meant = Meant::of(&workspace, settings)?;
-    let Checked { desired, network, values: _ } = load::checked(settings, printer, "nothing was started")?;
+    let Checked { desired, network, az, .. } = load::checked(settings, printer, "nothing was started")?;
     let patterns = pick::patterns(&arguments.tunnels)?;
     declares_something(&desired, &patterns, &settings.profiles)?;
     pick::warn_of_profiles(&desired, &settings.profiles, printer);
+    if let Some(current) = az {
+        printer.say(&whose(&current));
+    }
     let files = load::read(&workspace)?;
     let variables = settings.variables(&files.mentioned(), settings.environment.as_deref()).into_all();
     let wish = Wish {
         tunnels: arguments.tunnels,
         profiles: settings.profiles.clone(),
-        setting: Setting { variables, ..Setting::default() }.allowing(allowed),
+        setting: Setting { variables, az: settings.az().clone(), ..Setting::default() }.allowing(allowed),
     };
     let watch = (!arguments.no_watch).then_some(Mode::Auto);
     let telling = Telling::new(format, printer, load::shown(workspace.shown()));
@@ -112,6 +115,11 @@ pub(super) async fn run(
     };
     let start = Start { workspace, desired, network, watch, wish, telling, lock, started: now };
     Box::pin(start.run(&meant, settings, &mut signals, printer)).await
+}
+
+/// Where everything is that no file and no flag has a subscription for.
+pub(super) fn whose(current: &AzSubscription) -> String {
+    format!("The subscription is {current}, az's current one")
 }
 
 /// Everything that a start needs.
@@ -165,7 +173,7 @@ impl Start {
         );
         let mut listening = Listening::start(lock, socket, Running { about, handle: handle.clone() });
         let kept = Kept { handle: &handle, meant, listening: &mut listening };
-        let ended = keep(supervisor.run(), kept, signals, self.wish, self.telling, printer).await;
+        let ended = Box::pin(keep(supervisor.run(), kept, signals, self.wish, self.telling, printer)).await;
         let lock = listening.stop().await;
         azure.stop().await;
         // The last thing: whoever finds it free finds nothing of ours left.

@@ -17,6 +17,8 @@ pub const CODES: &[(&str, &str)] = &[
     (INVALID_INTERPOLATION, "What begins like a variable is none."),
     (WRONG_TYPE, "The value has another type than the key takes."),
     (MISSING_KEY, "A key that is needed here is missing."),
+    (NO_SUBSCRIPTION, "No file names a subscription, and az's current one cannot stand in for it."),
+    (AZ_SUBSCRIPTION, "No file names a subscription, so that is az's current one. A warning."),
     (
         CONFLICTING_KEYS,
         "Keys that exclude each other stand side by side, or two places contradict each other.",
@@ -43,7 +45,7 @@ pub const CODES: &[(&str, &str)] = &[
 ];
 
 /// What may be reported only because an unreadable line hides a key.
-pub(super) const FROM_ABSENCE: &[&str] = &[MISSING_KEY, UNKNOWN_BASTION, UNKNOWN_TARGET];
+pub(super) const FROM_ABSENCE: &[&str] = &[MISSING_KEY, NO_SUBSCRIPTION, UNKNOWN_BASTION, UNKNOWN_TARGET];
 
 pub(super) const SYNTAX: &str = "syntax";
 pub(super) const TOO_LARGE: &str = "too-large";
@@ -57,6 +59,10 @@ pub(super) const FOREIGN_VARIABLE: &str = "foreign-variable";
 pub(super) const INVALID_INTERPOLATION: &str = "invalid-interpolation";
 pub(super) const WRONG_TYPE: &str = "wrong-type";
 pub(super) const MISSING_KEY: &str = "missing-key";
+/// No file names a subscription, and az's current one cannot stand in for it.
+pub const NO_SUBSCRIPTION: &str = "no-subscription";
+/// No file names a subscription, so that is az's current one.
+pub const AZ_SUBSCRIPTION: &str = "az-subscription";
 pub(super) const CONFLICTING_KEYS: &str = "conflicting-keys";
 pub(super) const INVALID_NAME: &str = "invalid-name";
 pub(super) const INVALID_VALUE: &str = "invalid-value";

@@ -23,8 +23,29 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// Ways out.
     pub help: Vec<Help>,
+    /// Whether it is a mistake.
+    pub severity: Severity,
     /// Which of the layers a mistake without a place concerns; none: the workspace as a whole.
     pub layer: Option<usize>,
+}
+
+/// Whether something is a mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It is one, and nothing is started.
+    Error,
+    /// It is none, and should be known.
+    Warning,
+}
+
+impl Severity {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
 }
 
 /// A place in the file.
@@ -65,12 +86,24 @@ impl Diagnostic {
         label: impl AsRef<str>,
     ) -> Self {
         let label = Label { range, text: visible(label.as_ref()), primary: true };
-        Self { code, message: visible(message.as_ref()), labels: vec![label], help: Vec::new(), layer: None }
+        Self { labels: vec![label], ..Self::without_place(code, message) }
     }
 
     /// A mistake of the file as a whole.
     pub(super) fn without_place(code: &'static str, message: impl AsRef<str>) -> Self {
-        Self { code, message: visible(message.as_ref()), labels: Vec::new(), help: Vec::new(), layer: None }
+        Self {
+            code,
+            message: visible(message.as_ref()),
+            labels: Vec::new(),
+            help: Vec::new(),
+            severity: Severity::Error,
+            layer: None,
+        }
+    }
+
+    /// Says that it is no mistake.
+    pub(super) fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
     }
 
     /// Says which file a mistake without a place concerns.
@@ -114,7 +147,11 @@ impl Diagnostic {
     pub fn render(&self, source: &Source<'_>, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let excerpts = Excerpts::new(source, self);
-        let title = Level::ERROR.primary_title(self.message.as_str()).id(self.code);
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(self.message.as_str()).id(self.code);
         let mut main = Group::with_title(title);
         if self.labels.is_empty() {
             main = main.element(Origin::path(visible(self.path(source))));

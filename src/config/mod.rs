@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Desired, NetworkRules};
+use crate::model::{AzCurrent, AzSubscription, CloudDefinition, Desired, NetworkRules};
 
 mod codes;
 mod defaults;
@@ -33,9 +33,9 @@ mod suggest;
 mod user;
 mod variables;
 
-pub use codes::CODES;
+pub use codes::{AZ_SUBSCRIPTION, CODES, NO_SUBSCRIPTION};
 pub use defaults::defaults_of;
-pub use diagnostic::{Diagnostic, Edit, Help, Label};
+pub use diagnostic::{Diagnostic, Edit, Help, Label, Severity};
 pub use interpolate::{mentioned, nameable};
 pub use layers::{Layer, LayerKind};
 pub use lower::read_duration;
@@ -59,6 +59,8 @@ pub struct Source<'a> {
     pub default_name: &'a str,
     /// What `${NAME}` stands for.
     pub variables: &'a Variables,
+    /// What az says is its current subscription.
+    pub az: &'a AzCurrent,
 }
 
 /// What came of it.
@@ -68,6 +70,10 @@ pub struct Loaded {
     pub desired: Option<Desired>,
     /// What the user's own configuration says of the way to Azure.
     pub network: NetworkRules,
+    /// The clouds that the user's own configuration defines, whether the workspace names them or not.
+    pub clouds: Vec<CloudDefinition>,
+    /// az's current subscription, where it stands in for one that no file names.
+    pub az: Option<AzSubscription>,
     /// The mistakes, in the order of the layers and of their lines.
     pub diagnostics: Vec<Diagnostic>,
     /// What is no mistake, but should be known.
@@ -118,11 +124,14 @@ pub fn load(source: &Source<'_>) -> Loaded {
     let file = if all { raw::read(&document, whole, &mut reader) } else { None };
     let Reader { mut found, filled } = reader;
     let file = file.unwrap_or_default();
-    let (desired, network) = lower::lower(&file, source.default_name, &personal, &mut found);
+    let written =
+        lower::Written { file: &file, own: &personal, default_name: source.default_name, az: source.az };
+    let lower::Lowered { desired, network, clouds, az, by_az, warnings } = lower::lower(&written, &mut found);
     let mut values = provenance::values(&own, &layers, &filled);
     values.extend(provenance::values(&document, &layers, &filled));
+    values.extend(by_az.iter().map(|(key, value)| provenance::by_az(key, value)));
     let desired = if found.is_empty() { desired } else { None };
-    Loaded { desired, network, diagnostics: sorted(found, layers), warnings: Vec::new(), values }
+    Loaded { desired, network, clouds, az, diagnostics: sorted(found, layers), warnings, values }
 }
 
 /// All layers in one.

@@ -31,6 +31,7 @@ impl Diagnostic {
 mod tests {
     use super::super::{Layer, LayerKind, Variables, load};
     use super::*;
+    use crate::model::AzCurrent;
 
     #[test]
     fn lines_and_columns_are_counted_in_the_file_they_are_in() {
@@ -41,7 +42,8 @@ mod tests {
             },
         ];
         let variables = Variables::default();
-        let source = Source { layers: &layers, default_name: "w", variables: &variables };
+        let source =
+            Source { layers: &layers, default_name: "w", variables: &variables, az: &AzCurrent::default() };
         let loaded = load(&source);
         let place = |code: &str| {
             loaded.diagnostics.iter().find(|found| found.code == code).map(|found| found.place(&source))

@@ -34,6 +34,8 @@ pub enum Origin {
         /// The variables that it was made with.
         variables: Vec<String>,
     },
+    /// No file says it, and az's current subscription does.
+    Az,
     /// No file says it.
     Default,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Az => f.write_str("az's current subscription"),
             Self::File { path, line, variables } => {
                 write!(f, "{path}:{line}")?;
                 match variables.as_slice() {
@@ -59,6 +62,20 @@ pub(super) fn values(merged: &Map, layers: &Layers<'_>, filled: &BTreeSet<usize>
     let mut walk = Walk { lines: Lines::new(layers.clone()), layers, filled, values: Vec::new() };
     walk.table("", merged);
     walk.values
+}
+
+/// A text that az's current subscription is the reason of; its key part by part.
+pub(super) fn by_az(key: &[String], text: &str) -> Value {
+    let mut whole = String::new();
+    for part in key {
+        if !whole.is_empty() {
+            whole.push('.');
+        }
+        write_key(&mut whole, part);
+    }
+    let mut shown = String::new();
+    write_string(&mut shown, text);
+    Value { key: whole, text: shown, origin: Origin::Az, place: None }
 }
 
 struct Walk<'a> {

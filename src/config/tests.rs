@@ -22,14 +22,24 @@ fn layer(text: &str) -> [Layer<'_>; 1] {
 }
 
 fn loaded(text: &str) -> Desired {
-    let source = Source { layers: &layer(text), default_name: "my shop", variables: &Variables::default() };
+    let source = Source {
+        layers: &layer(text),
+        default_name: "my shop",
+        variables: &Variables::default(),
+        az: &AzCurrent::default(),
+    };
     let Loaded { desired, diagnostics, .. } = load(&source);
     let words: String = diagnostics.iter().map(|diagnostic| diagnostic.render(&source, false)).collect();
     desired.unwrap_or_else(|| panic!("{words}"))
 }
 
 fn codes_of(text: &str) -> Vec<&'static str> {
-    let source = Source { layers: &layer(text), default_name: "orders", variables: &Variables::default() };
+    let source = Source {
+        layers: &layer(text),
+        default_name: "orders",
+        variables: &Variables::default(),
+        az: &AzCurrent::default(),
+    };
     load(&source).diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
 }
 
@@ -269,7 +279,12 @@ fn two_names_for_one_machine_are_one_machine() {
 #[test]
 fn a_workspace_without_a_usable_directory_name_still_has_one() {
     let named = |default_name| {
-        let source = Source { layers: &layer(EMULATED), default_name, variables: &Variables::default() };
+        let source = Source {
+            layers: &layer(EMULATED),
+            default_name,
+            variables: &Variables::default(),
+            az: &AzCurrent::default(),
+        };
         load(&source).desired.unwrap().workspace.as_str().to_owned()
     };
     assert_eq!(named("orders"), "orders");
@@ -289,7 +304,12 @@ fn a_refused_entry_is_still_declared() {
 #[test]
 fn an_escape_in_a_string_costs_the_exact_place_only() {
     let text = format!("{EMULATED}[tunnels]\nweb = \"8080 -\\u003e wbe:80\"\n");
-    let source = Source { layers: &layer(&text), default_name: "orders", variables: &Variables::default() };
+    let source = Source {
+        layers: &layer(&text),
+        default_name: "orders",
+        variables: &Variables::default(),
+        az: &AzCurrent::default(),
+    };
     let found = load(&source).diagnostics;
     assert_eq!(&text[found[0].labels[0].range.clone()], "\"8080 -\\u003e wbe:80\"");
 }

@@ -9,6 +9,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::model;
 
+mod az;
 pub mod client;
 mod feed;
 mod reading;

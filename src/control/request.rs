@@ -7,6 +7,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::az::Az;
+use crate::model::AzCurrent;
+
 /// Why something was not done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[serde(default)]
@@ -41,6 +44,8 @@ pub enum Request {
         profiles: Vec<String>,
         /// The variables that files may name, as they are where this is asked.
         variables: BTreeMap<String, String>,
+        /// What az says is its current subscription, where this is asked.
+        az: AzCurrent,
         /// Kinds of grants that are given for as long as the instance lives.
         allow: Vec<String>,
     },
@@ -55,11 +60,15 @@ pub enum Request {
     Reload {
         /// The variables that files may name, as they are where this is asked.
         variables: BTreeMap<String, String>,
+        /// What az says is its current subscription, where this is asked.
+        az: AzCurrent,
     },
     /// Say what reading the files again would change.
     Plan {
         /// The variables that files may name, as they are where this is asked.
         variables: BTreeMap<String, String>,
+        /// What az says is its current subscription, where this is asked.
+        az: AzCurrent,
     },
     /// Prove the path of tunnels again, unless it was proven within the last minute.
     Prove {
@@ -116,6 +125,8 @@ struct Body {
     profiles: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     variables: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Az::is_nobody")]
+    az: Az,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     allow: Vec<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -139,12 +150,13 @@ impl Request {
         let known = ["up", "down", "reload", "plan", "prove"].contains(&verb);
         let read = |body: &[u8]| {
             let body = if body.is_empty() { Body::default() } else { serde_json::from_slice(body)? };
-            let Body { tunnels, profiles, variables, allow, now } = body;
+            let Body { tunnels, profiles, variables, az, allow, now } = body;
+            let az = AzCurrent::from(az);
             Ok(match verb {
-                "up" => Self::Up { tunnels, profiles, variables, allow },
+                "up" => Self::Up { tunnels, profiles, variables, az, allow },
                 "down" => Self::Down { tunnels, now },
-                "reload" => Self::Reload { variables },
-                "plan" => Self::Plan { variables },
+                "reload" => Self::Reload { variables, az },
+                "plan" => Self::Plan { variables, az },
                 _ => Self::Prove { tunnels },
             })
         };
@@ -154,28 +166,30 @@ impl Request {
     pub(super) fn write(self) -> Result<Vec<u8>, serde_json::Error> {
         let none = Body::default();
         serde_json::to_vec(&match self {
-            Self::Up { tunnels, profiles, variables, allow } => {
-                Body { tunnels, profiles, variables, allow, ..none }
+            Self::Up { tunnels, profiles, variables, az, allow } => {
+                Body { tunnels, profiles, variables, az: az.into(), allow, ..none }
             }
             Self::Down { tunnels, now } => Body { tunnels, now, ..none },
-            Self::Reload { variables } | Self::Plan { variables } => Body { variables, ..none },
+            Self::Reload { variables, az } | Self::Plan { variables, az } => {
+                Body { variables, az: az.into(), ..none }
+            }
             Self::Prove { tunnels } => Body { tunnels, ..none },
         })
     }
 }
 
 impl fmt::Debug for Request {
-    /// Variables by name only.
+    /// Variables by name only; nothing of az, whose profile tells of accounts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct(self.verb());
         match self {
-            Self::Up { tunnels, profiles, variables, allow } => {
+            Self::Up { tunnels, profiles, variables, az: _, allow } => {
                 let names: Vec<&String> = variables.keys().collect();
                 out.field("tunnels", tunnels).field("profiles", profiles);
                 out.field("variables", &names).field("allow", allow)
             }
             Self::Down { tunnels, now } => out.field("tunnels", tunnels).field("now", now),
-            Self::Reload { variables } | Self::Plan { variables } => {
+            Self::Reload { variables, az: _ } | Self::Plan { variables, az: _ } => {
                 out.field("variables", &variables.keys().collect::<Vec<_>>())
             }
             Self::Prove { tunnels } => out.field("tunnels", tunnels),

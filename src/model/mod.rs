@@ -18,6 +18,7 @@ mod locator;
 mod network;
 mod pattern;
 mod resource_id;
+mod subscription;
 mod text;
 
 pub use actual::{BastionStatus, LastError, Reason, State, Status, TunnelEvent, TunnelStatus, Wait};
@@ -36,6 +37,7 @@ pub use locator::Locator;
 pub use network::{CloudDefinition, NetworkRules, ProxyRule, ProxyUrl};
 pub use pattern::{Pattern, PatternError};
 pub use resource_id::{ResourceId, ResourceIdError};
+pub use subscription::{AzCurrent, AzSubscription, NotCurrent};
 pub use text::{chain, printable, safe_char};
 
 /// A TCP port that a connection can be made to: 1–65535.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::{Desired, GrantKind, Name, Pattern, Reason, Tunnel};
+use crate::model::{AzCurrent, Desired, GrantKind, Name, Pattern, Reason, Tunnel};
 use crate::plan::{self, Spec};
 
 /// Where the declaration comes from: a workspace's files, whoever reads them.
@@ -30,6 +30,8 @@ pub trait Source: Send + Sync + 'static {
 pub struct Setting {
     /// The variables that files may name.
     pub variables: BTreeMap<String, String>,
+    /// What az says is its current subscription.
+    pub az: AzCurrent,
     /// Kinds of grants that are given for as long as the instance lives.
     pub allowed: BTreeSet<GrantKind>,
 }
@@ -37,7 +39,10 @@ pub struct Setting {
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&String> = self.variables.keys().collect();
-        f.debug_struct("Setting").field("variables", &names).field("allowed", &self.allowed).finish()
+        f.debug_struct("Setting")
+            .field("variables", &names)
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
     }
 }
 

@@ -82,7 +82,7 @@ impl Handle {
         self.ask(|reply| Command::Up { tunnels, profiles, setting, reply }).await
     }
 
-    /// Has the declaration read again, with other variables.
+    /// Has the declaration read again, with other variables and what az says now.
     ///
     /// # Errors
     /// When it has mistakes; then all is as before.

@@ -11,7 +11,7 @@ pub fn values(values: &[Value], width: Option<u16>) -> String {
         let from = Cell::new(value.origin.to_string());
         let from = match value.origin {
             Origin::Default => from.add_attribute(Attribute::Dim),
-            Origin::File { .. } => from,
+            Origin::File { .. } | Origin::Az => from,
         };
         Row { cells: vec![Cell::new(&value.key), Cell::new(&value.text), from], below: Vec::new() }
     });

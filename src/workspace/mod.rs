@@ -47,6 +47,8 @@ pub struct Workspace {
     environment: Option<Name>,
     user_config: Option<PathBuf>,
     home: Option<PathBuf>,
+    /// The cloud that is meant, where no file names it.
+    cloud: Option<String>,
 }
 
 impl Workspace {
@@ -74,11 +76,13 @@ impl Workspace {
             environment: place.environment.clone(),
             user_config: place.user_config.clone(),
             home: place.home.clone(),
+            cloud: None,
         })
     }
 
-    /// No workspace: the user's own configuration alone, for commands that need no other file. None when there is none.
-    pub fn none(place: &Where) -> Option<Self> {
+    /// No workspace: the user's own configuration alone, for commands that need no other file, in the cloud that is
+    /// meant. None when there is no place for it.
+    pub fn none(place: &Where, cloud: Option<&str>) -> Option<Self> {
         let user_config = place.user_config.clone()?;
         Some(Self {
             directory: user_config.parent().map(Path::to_owned).unwrap_or_default(),
@@ -88,6 +92,7 @@ impl Workspace {
             environment: None,
             user_config: Some(user_config),
             home: place.home.clone(),
+            cloud: cloud.map(str::to_owned),
         })
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{LOCAL, ReadError, Workspace};
 use crate::config::{self, Layer, LayerKind, Loaded, Source, Variables};
-use crate::model::{Cloud, printable};
+use crate::model::{AzCurrent, Cloud, printable};
 use crate::sys::files;
 
 /// The longest file of authorities that is read.
@@ -146,14 +146,19 @@ impl Files {
     }
 
     /// What is to be loaded, and what its diagnostics are rendered with.
-    pub fn source<'a>(&'a self, layers: &'a [Layer<'a>], variables: &'a Variables) -> Source<'a> {
-        Source { layers, default_name: &self.default_name, variables }
+    pub fn source<'a>(
+        &'a self,
+        layers: &'a [Layer<'a>],
+        variables: &'a Variables,
+        az: &'a AzCurrent,
+    ) -> Source<'a> {
+        Source { layers, default_name: &self.default_name, variables, az }
     }
 
     /// Checks what the files say. Paths in it are absolute, and below the workspace.
-    pub fn load(&self, variables: &Variables) -> Loaded {
+    pub fn load(&self, variables: &Variables, az: &AzCurrent) -> Loaded {
         let layers = self.layers();
-        let mut loaded = config::load(&self.source(&layers, variables));
+        let mut loaded = config::load(&self.source(&layers, variables, az));
         if let Some(log) = loaded.desired.as_mut().and_then(|desired| desired.emulation.log.as_mut()) {
             let path = self.workspace.directory.join(&*log);
             if below(&self.workspace.directory, &path) {
@@ -178,13 +183,19 @@ impl Files {
             let path = path.clone();
             look_at("network.ca_file", &path, loaded);
         }
-        let Some(Cloud::Defined(cloud)) = loaded.desired.as_mut().map(|desired| &mut desired.cloud) else {
-            return;
-        };
-        let Some(path) = &mut cloud.ca_file else { return };
-        *path = place.authorities(path);
-        let (key, path) = (cloud_key(cloud.name.as_str()), path.clone());
-        look_at(&key, &path, loaded);
+        for cloud in &mut loaded.clouds {
+            cloud.ca_file = cloud.ca_file.as_ref().map(|path| place.authorities(path));
+        }
+        if let Some(Cloud::Defined(cloud)) = loaded.desired.as_mut().map(|desired| &mut desired.cloud) {
+            cloud.ca_file = cloud.ca_file.as_ref().map(|path| place.authorities(path));
+        }
+        let named = loaded.desired.as_ref().map(|desired| desired.cloud.name().to_owned());
+        // Only where somebody goes is looked at: another cloud's file may be missing.
+        let Some(name) = place.cloud.clone().or(named) else { return };
+        let cloud = loaded.clouds.iter().find(|cloud| cloud.name.as_str() == name);
+        if let Some(path) = cloud.and_then(|cloud| cloud.ca_file.clone()) {
+            look_at(&cloud_key(&name), &path, loaded);
+        }
     }
 }
 

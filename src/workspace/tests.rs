@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{LayerKind, Variables};
+use crate::model::AzCurrent;
 
 /// A directory `orders` with these files in it.
 fn place(files: &[(&str, &str)]) -> (TempDir, PathBuf) {
@@ -42,7 +43,10 @@ fn the_layers_of_a_file_are_named_after_it() {
     let expected =
         ["user.toml", "hub.toml", "hub.prod.toml", "hub.local.toml"].map(|name| directory.join(name));
     assert_eq!(files.paths(), expected);
-    assert_eq!(files.load(&Variables::default()).desired.unwrap().workspace.as_str(), "orders");
+    assert_eq!(
+        files.load(&Variables::default(), &AzCurrent::SignedOut).desired.unwrap().workspace.as_str(),
+        "orders"
+    );
 }
 
 #[test]
@@ -94,13 +98,13 @@ fn the_log_stays_below_the_workspace() {
     let text = "[azure]\ncloud = \"emulator\"\n[emulator]\nlog = \"logs/x.jsonl\"\n";
     let (_root, directory) = place(&[("bastion.toml", text)]);
     let files = named(&directory.join("bastion.toml"), None).unwrap().read().unwrap();
-    let loaded = files.load(&Variables::default());
+    let loaded = files.load(&Variables::default(), &AzCurrent::SignedOut);
     let codes: Vec<_> = loaded.diagnostics.iter().map(|found| found.code).collect();
     assert_eq!((codes, loaded.desired), (vec!["invalid-value"], None));
     let place = loaded.diagnostics[0].labels[0].range.clone();
     assert_eq!(&text[place], "\"logs/x.jsonl\"");
     std::fs::create_dir(directory.join("logs")).unwrap();
-    let desired = files.load(&Variables::default()).desired.unwrap();
+    let desired = files.load(&Variables::default(), &AzCurrent::SignedOut).desired.unwrap();
     assert_eq!(desired.emulation.log.unwrap(), directory.join("logs/x.jsonl"));
 }
 

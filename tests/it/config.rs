@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use bastion::config::{
     CODES, Diagnostic, Layer, LayerKind, Loaded, MAX_BYTES, MAX_DIAGNOSTICS, MAX_TUNNELS, Source, Variables,
 };
-use bastion::model::Desired;
+use bastion::model::{AzCurrent, Desired};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -36,7 +36,7 @@ fn layers(text: &str) -> [Layer<'_>; 1] {
 static NO_VARIABLES: LazyLock<Variables> = LazyLock::new(Variables::default);
 
 fn source<'a>(layers: &'a [Layer<'a>]) -> Source<'a> {
-    Source { layers, default_name: "orders", variables: &NO_VARIABLES }
+    Source { layers, default_name: "orders", variables: &NO_VARIABLES, az: &AzCurrent::SignedOut }
 }
 
 /// Loads a workspace of one file.
@@ -144,7 +144,12 @@ fn no_terminal_escape_reaches_the_reader() {
     for text in texts {
         let path = format!("{nasty}.toml");
         let layers = [Layer { kind: LayerKind::Workspace, path: &path, text: &text }];
-        let source = Source { layers: &layers, default_name: nasty, variables: &NO_VARIABLES };
+        let source = Source {
+            layers: &layers,
+            default_name: nasty,
+            variables: &NO_VARIABLES,
+            az: &AzCurrent::SignedOut,
+        };
         let found = bastion::config::load(&source).diagnostics;
         let words: String = found.iter().map(|diagnostic| diagnostic.render(&source, false)).collect();
         let odd = words.chars().find(|c| {

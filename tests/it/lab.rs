@@ -9,11 +9,11 @@ use tokio::time::timeout;
 use crate::env::{EmulatorProcess, TestEnv, check_no_token};
 use crate::process::{self, PATIENCE};
 
-const TENANT: &str = "00000000-0000-4000-8000-0000000e0002";
+pub(crate) const TENANT: &str = "00000000-0000-4000-8000-0000000e0002";
 const CLIENT: &str = "00000000-0000-4000-8000-0000000e0003";
 
 /// The workspace as the emulator reads it; the same in the cloud `lab`, for everybody else.
-const EMULATED: &str = r#"
+pub(crate) const EMULATED: &str = r#"
 [azure]
 cloud = "emulator"
 subscription = "00000000-0000-4000-8000-0000000e0001"
@@ -29,7 +29,7 @@ log = "requests.jsonl"
 "#;
 
 /// An emulator, and the user's own configuration that makes a cloud of it.
-async fn lab() -> (TestEnv, EmulatorProcess) {
+pub(crate) async fn lab() -> (TestEnv, EmulatorProcess) {
     let env = TestEnv::new();
     env.workspace(EMULATED);
     let emulator = env.emulator(&[]).await;
@@ -51,7 +51,7 @@ async fn lab() -> (TestEnv, EmulatorProcess) {
     (env, emulator)
 }
 
-fn signed_in(env: &TestEnv, arguments: &[&str]) -> Command {
+pub(crate) fn signed_in(env: &TestEnv, arguments: &[&str]) -> Command {
     let mut command = env.bastion(arguments);
     command.env("AZURE_TENANT_ID", TENANT).env("AZURE_CLIENT_ID", CLIENT);
     command.env("AZURE_CLIENT_SECRET", "hunter2-hunter2");

@@ -1,7 +1,8 @@
 //! The corpus of workspaces of several files.
 //!
 //! Each directory in `tests/config/layers` holds a `bastion.toml`, and where they are needed a `user.toml` (the user's
-//! own configuration), a `bastion.ENV.toml`, a `bastion.local.toml` and `variables` of the environment. `stderr` beside
+//! own configuration), a `bastion.ENV.toml`, a `bastion.local.toml`, `variables` of the environment, and `az`: what az says is
+//! its current subscription, ID, name, tenant and cloud, a line each. `stderr` beside
 //! them is what loading says, nothing for a workspace without mistakes; `values` is what holds in the end, and where it
 //! came from. `UPDATE=1` rewrites both.
 
@@ -10,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bastion::config::{self, Layer, LayerKind, Loaded, Source, Variables};
+use bastion::model::{AzCurrent, AzSubscription};
 
 /// A workspace of several files.
 pub(crate) struct Case {
@@ -17,6 +19,7 @@ pub(crate) struct Case {
     /// Kind, name and text, in the order of the layers.
     files: Vec<(LayerKind, String, String)>,
     variables: Variables,
+    az: AzCurrent,
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -34,7 +37,7 @@ fn case(path: &Path) -> Case {
             "user.toml" => LayerKind::User,
             "bastion.toml" => LayerKind::Workspace,
             "bastion.local.toml" => LayerKind::Local,
-            "stderr" | "values" | "variables" => continue,
+            "stderr" | "values" | "variables" | "az" => continue,
             environment => {
                 assert!(environment.starts_with("bastion."), "{environment}");
                 LayerKind::Environment
@@ -47,7 +50,11 @@ fn case(path: &Path) -> Case {
     let variables = fs::read_to_string(path.join("variables")).unwrap_or_default();
     let variables = variables.lines().map(|line| line.split_once('=').unwrap());
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Case { path: path.to_owned(), files, variables }
+    let az = fs::read_to_string(path.join("az")).ok().map_or(AzCurrent::SignedOut, |az| {
+        let az: Vec<&str> = az.lines().collect();
+        AzCurrent::Is(AzSubscription::new(az[0], az[1], Some(az[2]), az[3]).unwrap())
+    });
+    Case { path: path.to_owned(), files, variables, az }
 }
 
 impl Case {
@@ -55,9 +62,11 @@ impl Case {
     pub(crate) fn load<'a>(&'a self) -> (Loaded, String) {
         let layer = |(kind, path, text): &'a (LayerKind, String, String)| Layer { kind: *kind, path, text };
         let layers: Vec<_> = self.files.iter().map(layer).collect();
-        let source = Source { layers: &layers, default_name: "orders", variables: &self.variables };
+        let source =
+            Source { layers: &layers, default_name: "orders", variables: &self.variables, az: &self.az };
         let loaded = config::load(&source);
-        let said: Vec<_> = loaded.diagnostics.iter().map(|found| found.render(&source, false)).collect();
+        let found = loaded.warnings.iter().chain(&loaded.diagnostics);
+        let said: Vec<_> = found.map(|found| found.render(&source, false)).collect();
         (loaded, said.join("\n"))
     }
 }
@@ -97,8 +106,9 @@ fn what_a_workspace_names_is_shown_as_toml_that_says_the_same() {
 
 /// The codes that these workspaces show.
 pub(crate) fn codes() -> BTreeSet<&'static str> {
-    let found = cases().into_iter().flat_map(|case| case.load().0.diagnostics);
-    found.map(|diagnostic| diagnostic.code).collect()
+    let loaded = cases().into_iter().map(|case| case.load().0);
+    let found = loaded.flat_map(|loaded| loaded.diagnostics.into_iter().chain(loaded.warnings));
+    found.map(|found| found.code).collect()
 }
 
 #[test]

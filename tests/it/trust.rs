@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bastion::config::Variables;
 use bastion::instance::Grants;
-use bastion::model::Grant;
+use bastion::model::{AzCurrent, Grant};
 use bastion::workspace::{Where, Workspace};
 use tokio::time::Instant;
 
@@ -121,7 +121,8 @@ fn file(env: &TestEnv) -> PathBuf {
 /// What the workspace asks for, as it is now.
 fn wanted(env: &TestEnv) -> Vec<Grant> {
     let workspace = Workspace::find(&Where { file: Some(file(env)), ..Where::default() }).unwrap();
-    let desired = workspace.read().unwrap().load(&Variables::default()).desired.unwrap();
+    let desired =
+        workspace.read().unwrap().load(&Variables::default(), &AzCurrent::SignedOut).desired.unwrap();
     desired.grants_wanted().into_iter().map(|(_, grant)| grant).collect()
 }
 

@@ -5,6 +5,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::config::{Layer, Loaded, Source, load};
+use crate::model::AzCurrent;
 
 fn variables(all: &[(&str, &str)]) -> Variables {
     all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -134,7 +135,7 @@ proptest! {
             Layer { kind: LayerKind::Local, path: "local", text: &local },
         ];
         let set = variables(&[("BASTION_A", &value)]);
-        let source = Source { layers: &layers, default_name: "orders", variables: &set };
+        let source = Source { layers: &layers, default_name: "orders", variables: &set, az: &AzCurrent::default() };
         let Loaded { diagnostics, values, .. } = load(&source);
         let whole: Vec<&str> = layers.iter().map(|layer| layer.text).collect();
         let whole = whole.join("\n");

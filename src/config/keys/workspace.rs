@@ -36,9 +36,17 @@ pub(in crate::config) const AZURE: Keys = Keys {
             Kind::Either(&[Kind::Words(&["public", "us-government", "china", "emulator"]), Kind::Name]),
             "Which Azure: a built-in one, or one that your own configuration defines. Default: \"public\".",
         ),
-        key("subscription", Kind::Text, "The subscription of everything that does not name its own."),
+        key(
+            "subscription",
+            Kind::Text,
+            "The subscription of everything that does not name its own, by its ID. Default: az's current one.",
+        ),
         key("resource_group", Kind::Text, "The resource group of everything that does not name its own."),
-        key("tenant", Kind::Pattern(TENANT), "The tenant to sign in to. Default: the credential's own."),
+        key(
+            "tenant",
+            Kind::Pattern(TENANT),
+            "The tenant to sign in to. Default: the credential's own, or that of az's current subscription.",
+        ),
         key("credential", Kind::Credential, "Which sign-in is used. Default: \"auto\"."),
         key(
             "client_id",

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use super::az::Current;
 use super::clouds::Clouds;
 use super::values::azure_name;
 use super::{Found, suggest_word};
 use crate::config::codes;
 use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::shapes::{Azure, File};
-use crate::model::{Cloud, Emulation};
+use crate::model::{AzCurrent, AzSubscription, Cloud, Emulation};
 
 /// Which Azure is meant; none where that was refused. It decides where tokens go, so there is no guessing.
 pub(super) fn cloud(azure: &Azure, defined: &Clouds, found: &mut Found) -> Option<Cloud> {
@@ -35,6 +36,8 @@ pub(super) fn cloud(azure: &Azure, defined: &Clouds, found: &mut Found) -> Optio
 pub(super) struct Home {
     subscription: Fallback,
     resource_group: Fallback,
+    /// What stands in where no subscription is named.
+    pub(super) az: Current,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(super) struct Place<'a> {
     pub(super) what: &'static str,
     pub(super) name: &'a str,
     pub(super) key: &'a Range<usize>,
+    /// The bastion itself, or the one that leads there, as it is written; none where that cannot be said.
+    pub(super) bastion: Option<&'a str>,
     /// Whether a key was refused there that may stand for one that is missing.
     pub(super) spoilt: bool,
 }
@@ -61,8 +66,17 @@ pub(super) struct Place<'a> {
 /// Whether a key is there, and its value, if that was right.
 type Own = (bool, Option<String>);
 
+/// Where something is.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) subscription: String,
+    pub(super) resource_group: String,
+    /// What az says of the subscription, when it is az's current one.
+    pub(super) az: Option<AzSubscription>,
+}
+
 impl Home {
-    pub(super) fn new(file: &File, cloud: Option<&Cloud>, found: &mut Found) -> Self {
+    pub(super) fn new(file: &File, cloud: Option<&Cloud>, az: &AzCurrent, found: &mut Found) -> Self {
         let azure = &file.azure;
         let readable = file.whole && !azure.spoilt;
         let fallback = |written: bool, name: Option<String>, emulated: &str| match (name, cloud) {
@@ -84,6 +98,7 @@ impl Home {
                 resource_group,
                 Emulation::RESOURCE_GROUP,
             ),
+            az: Current::new(az, cloud),
         }
     }
 
@@ -95,49 +110,34 @@ impl Home {
         subscription: Own,
         resource_group: Own,
         found: &mut Found,
-    ) -> Option<(String, String)> {
-        let subscription = self.subscription.or(
-            place,
-            subscription,
-            || {
-                let message = format!("{} {} is in no subscription", place.what, quote(place.name));
-                let label = "without one, the current one of az would be used; this is not supported yet";
-                Diagnostic::new(codes::NOT_SUPPORTED_YET, place.key.clone(), message, label)
-                    .help("add `subscription = \"…\"` to `[azure]`; `az account show` says what it is")
-            },
-            found,
-        );
-        let resource_group = self.resource_group.or(
-            place,
-            resource_group,
-            || {
-                let message = format!("{} {} needs a `resource_group`", place.what, quote(place.name));
-                Diagnostic::new(codes::MISSING_KEY, place.key.clone(), message, "which one is it in?")
-                    .help("add `resource_group = \"…\"` here, or to `[azure]` for all that name none")
-            },
-            found,
-        );
-        Some((subscription?, resource_group?))
-    }
-}
-
-impl Fallback {
-    fn or(
-        &mut self,
-        place: &Place<'_>,
-        (written, own): Own,
-        missing: impl FnOnce() -> Diagnostic,
-        found: &mut Found,
-    ) -> Option<String> {
-        match self {
+    ) -> Option<Filled> {
+        let Self { subscription: fallback, resource_group: group_fallback, az } = self;
+        let (written, own) = subscription;
+        let mut current = None;
+        let subscription = match fallback {
             _ if written => own,
-            Self::Given(name) => Some(name.clone()),
-            Self::Missing if !place.spoilt => {
-                found.push(missing());
-                *self = Self::Told;
+            Fallback::Given(name) => Some(name.clone()),
+            Fallback::Missing if !place.spoilt => {
+                current = az.stand_in(place, found);
+                current.as_ref().map(|current| current.id().to_owned())
+            }
+            Fallback::Missing | Fallback::Told => None,
+        };
+        let (written, own) = resource_group;
+        let resource_group = match group_fallback {
+            _ if written => own,
+            Fallback::Given(name) => Some(name.clone()),
+            Fallback::Missing if !place.spoilt => {
+                let message = format!("{} {} needs a `resource_group`", place.what, quote(place.name));
+                found.push(
+                    Diagnostic::new(codes::MISSING_KEY, place.key.clone(), message, "which one is it in?")
+                        .help("add `resource_group = \"…\"` here, or to `[azure]` for all that name none"),
+                );
+                *group_fallback = Fallback::Told;
                 None
             }
-            Self::Missing | Self::Told => None,
-        }
+            Fallback::Missing | Fallback::Told => None,
+        };
+        Some(Filled { subscription: subscription?, resource_group: resource_group?, az: current })
     }
 }

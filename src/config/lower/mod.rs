@@ -8,8 +8,11 @@ use super::diagnostic::{Diagnostic, quote};
 use super::reader::{Entry, Field, Text};
 use super::shapes::{File, Own};
 use super::suggest::{ENOUGH, nearest};
-use crate::model::{Desired, Identity, Name, NameError, NetworkRules};
+use crate::model::{
+    AzCurrent, AzSubscription, CloudDefinition, Desired, Identity, Name, NameError, NetworkRules,
+};
 
+mod az;
 mod bastions;
 mod behaviour;
 mod clouds;
@@ -26,7 +29,7 @@ mod tunnels;
 mod url;
 mod values;
 
-use clouds::Clouds;
+use az::Taken;
 use home::Home;
 
 pub use values::read_duration;
@@ -34,28 +37,56 @@ pub use values::read_duration;
 /// Where a mistake goes. Lowering never stops at one.
 type Found = Vec<Diagnostic>;
 
-/// Lowers a workspace, and what the user's own configuration says of the network; every mistake is added to `found`.
-pub(super) fn lower(
-    file: &File,
-    default_name: &str,
-    own: &Own,
-    found: &mut Found,
-) -> (Option<Desired>, NetworkRules) {
-    let network = network::lower(&own.network, found);
-    let clouds = clouds::lower(&own.clouds, found);
-    (workspace_of(file, default_name, &clouds, found), network)
+/// What the files come to.
+#[derive(Debug)]
+pub(super) struct Lowered {
+    pub(super) desired: Option<Desired>,
+    pub(super) network: NetworkRules,
+    /// The clouds of the user's own that are without a mistake.
+    pub(super) clouds: Vec<CloudDefinition>,
+    /// az's current subscription, where it was taken.
+    pub(super) az: Option<AzSubscription>,
+    /// The keys that have their value by it, part by part, with that value.
+    pub(super) by_az: Vec<(Vec<String>, String)>,
+    pub(super) warnings: Found,
 }
 
-fn workspace_of(file: &File, default_name: &str, clouds: &Clouds, found: &mut Found) -> Option<Desired> {
+/// What is lowered: the workspace's file, the user's own, and what comes to them from outside.
+#[derive(Debug)]
+pub(super) struct Written<'a> {
+    pub(super) file: &'a File,
+    pub(super) own: &'a Own,
+    pub(super) default_name: &'a str,
+    pub(super) az: &'a AzCurrent,
+}
+
+/// Lowers a workspace, and what the user's own configuration says of the network; every mistake is added to `found`.
+pub(super) fn lower(written: &Written<'_>, found: &mut Found) -> Lowered {
+    let Written { file, own, default_name, az } = written;
+    let network = network::lower(&own.network, found);
+    let clouds = clouds::lower(&own.clouds, found);
+    let cloud = home::cloud(&file.azure, &clouds, found);
+    let mut home = Home::new(file, cloud.as_ref(), az, found);
     let workspace = workspace(file, default_name, found);
-    let cloud = home::cloud(&file.azure, clouds, found);
-    let mut home = Home::new(file, cloud.as_ref(), found);
     let asked_by = identity::lower(&file.azure.identity, &Identity::default(), found);
     let bastions = bastions::lower(&file.bastions, &mut home, &asked_by, found);
     let targets = targets::lower(file, &mut home, found);
     let tunnels = tunnels::lower(file, found);
     let emulation = emulator::lower(file, &bastions, &targets, found);
-    Some(Desired { workspace: workspace?, cloud: cloud?, bastions, targets, tunnels, emulation })
+    let desired = workspace.zip(cloud).map(|(workspace, cloud)| Desired {
+        workspace,
+        cloud,
+        bastions,
+        targets,
+        tunnels,
+        emulation,
+    });
+    let (az, warnings, by_az) = match home.az.taken {
+        Some(Taken { subscription, warning, values }) => (Some(subscription), vec![warning], values),
+        None => (None, Vec::new(), Vec::new()),
+    };
+    let clouds = clouds.into_values().flatten().collect();
+    Lowered { desired, network, clouds, az, by_az, warnings }
 }
 
 fn workspace(file: &File, default_name: &str, found: &mut Found) -> Option<Name> {

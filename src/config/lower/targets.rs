@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 
-use super::home::{Home, Place};
+use super::home::{Filled, Home, Place};
 use super::values::{ResourceKind, azure_name, compose, resource_id};
 use super::{Declared, Found, Kind, declared, entry_name, resolve};
 use crate::config::codes;
@@ -28,13 +28,22 @@ pub(super) fn lower(file: &File, home: &mut Home, found: &mut Found) -> BTreeMap
     for entry in &file.targets {
         let name = entry_name(entry, "a target", found);
         let Some(raw) = &entry.value else { continue };
-        let locator = locator(entry, raw, home, found);
+        let locator = locator(entry, raw, written(raw, file), home, found);
         let bastion = bastion(entry, raw, file, &known, found);
         if let (Some(name), Some(bastion), Some(locator)) = (name, bastion, locator) {
             targets.insert(name, Target { bastion, locator });
         }
     }
     targets
+}
+
+/// The bastion that leads to it, as it is written, whether there is one of that name or not.
+fn written<'a>(raw: &'a RawTarget, file: &'a File) -> Option<&'a str> {
+    match (&raw.bastion, file.bastions.as_slice()) {
+        (Some(field), _) => field.value.as_ref().map(|text| text.value.as_str()),
+        (None, [only]) => Some(&only.name),
+        (None, _) => None,
+    }
 }
 
 fn bastion<T>(
@@ -76,7 +85,14 @@ fn bastion<T>(
     }
 }
 
-fn locator<T>(entry: &Entry<T>, raw: &RawTarget, home: &mut Home, found: &mut Found) -> Option<Locator> {
+fn locator<T>(
+    entry: &Entry<T>,
+    raw: &RawTarget,
+    bastion: Option<&str>,
+    home: &mut Home,
+    found: &mut Found,
+) -> Option<Locator> {
+    let place = Place { what: "target", name: &entry.name, key: &entry.key, bastion, spoilt: raw.spoilt };
     let members = [("vm", &raw.vm), ("vmss", &raw.vmss), ("nic", &raw.nic), ("ip", &raw.ip), ("id", &raw.id)];
     let mut chosen = members.into_iter().filter_map(|(key, field)| Some((key, field.as_ref()?)));
     let Some((first, field)) = chosen.next() else {
@@ -117,13 +133,13 @@ fn locator<T>(entry: &Entry<T>, raw: &RawTarget, home: &mut Home, found: &mut Fo
         "vm" | "nic" => {
             let kind = if first == "vm" { VM } else { INTERFACE };
             let name = azure_name(Some(field), first, found);
-            resource(entry, raw, kind.0, name, home, found).map(Locator::of)
+            resource(&place, raw, kind.0, name, home, found).map(Locator::of)
         }
         _ => {
             let set = azure_name(Some(field), "vmss", found);
             let which = instance(raw, field, found);
             // What is missing of the ID is told whether or not the instance is right.
-            let set = resource(entry, raw, SCALE_SET.0, set, home, found)?;
+            let set = resource(&place, raw, SCALE_SET.0, set, home, found)?;
             match which? {
                 Which::Any => Some(Locator::AnyInstance(set)),
                 Which::Number(number) => {
@@ -153,8 +169,8 @@ fn conflict(
         .also(first_key.clone(), "or this")
 }
 
-fn resource<T>(
-    entry: &Entry<T>,
+fn resource(
+    place: &Place<'_>,
     raw: &RawTarget,
     kind: &str,
     name: Option<String>,
@@ -163,8 +179,8 @@ fn resource<T>(
 ) -> Option<ResourceId> {
     let subscription = azure_name(raw.subscription.as_ref(), "subscription", found);
     let resource_group = azure_name(raw.resource_group.as_ref(), "resource_group", found);
-    let (subscription, resource_group) = home.fill(
-        &Place { what: "target", name: &entry.name, key: &entry.key, spoilt: raw.spoilt },
+    let Filled { subscription, resource_group, az: _ } = home.fill(
+        place,
         (raw.subscription.is_some(), subscription),
         (raw.resource_group.is_some(), resource_group),
         found,

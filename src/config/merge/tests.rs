@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::config::{Layer, LayerKind, Loaded, Source, Variables, load};
+use crate::model::AzCurrent;
 
 const KINDS: [LayerKind; 4] =
     [LayerKind::User, LayerKind::Workspace, LayerKind::Environment, LayerKind::Local];
@@ -13,7 +14,12 @@ const KINDS: [LayerKind; 4] =
 fn loaded(layers: &[(LayerKind, &str)]) -> Loaded {
     let layers: Vec<_> =
         layers.iter().map(|(kind, text)| Layer { kind: *kind, path: "bastion.toml", text }).collect();
-    load(&Source { layers: &layers, default_name: "orders", variables: &Variables::default() })
+    load(&Source {
+        layers: &layers,
+        default_name: "orders",
+        variables: &Variables::default(),
+        az: &AzCurrent::default(),
+    })
 }
 
 /// What holds in the end, by key.

@@ -1,9 +1,10 @@
 //! Where values come from, and how they are written.
 
 use crate::config::{Layer, LayerKind, Source, Value, Variables, load};
+use crate::model::AzCurrent;
 
 fn values(layers: &[Layer<'_>], variables: &Variables) -> Vec<Value> {
-    load(&Source { layers, default_name: "orders", variables }).values
+    load(&Source { layers, default_name: "orders", variables, az: &AzCurrent::default() }).values
 }
 
 #[test]

@@ -121,6 +121,7 @@ fn a_short_form_is_exposed_by_a_layer_that_says_so() {
             ],
             default_name: "orders",
             variables: &Variables::default(),
+            az: &AzCurrent::default(),
         });
         let codes: Vec<_> = loaded.diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
         (codes, loaded.desired.map(|desired| desired.tunnels[&name("web")].listen.to_string()))
@@ -136,7 +137,12 @@ fn variables_may_fill_what_is_no_string() {
          max_connections = \"${{BASTION_MOST:-5}}\"\nprobe = \"${{BASTION_PROBE:-none}}\"\n"
     );
     let variables = [("BASTION_PORT".to_owned(), "80".to_owned())].into_iter().collect();
-    let source = Source { layers: &layer(&text), default_name: "orders", variables: &variables };
+    let source = Source {
+        layers: &layer(&text),
+        default_name: "orders",
+        variables: &variables,
+        az: &AzCurrent::default(),
+    };
     let Tunnel { port: found, behaviour, .. } =
         load(&source).desired.unwrap().tunnels.remove(&name("web")).unwrap();
     assert_eq!((found, behaviour.max_connections, behaviour.probe), (port(80), 5, Probe::None));

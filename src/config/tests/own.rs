@@ -15,7 +15,12 @@ fn under(own: &str, cloud: &str) -> Loaded {
         Layer { kind: LayerKind::User, path: "config.toml", text: own },
         Layer { kind: LayerKind::Workspace, path: "bastion.toml", text: &text },
     ];
-    load(&Source { layers: &layers, default_name: "orders", variables: &Variables::default() })
+    load(&Source {
+        layers: &layers,
+        default_name: "orders",
+        variables: &Variables::default(),
+        az: &AzCurrent::default(),
+    })
 }
 
 #[test]
@@ -71,7 +76,12 @@ fn no_mistake_shows_a_proxys_password() {
             Layer { kind: LayerKind::User, path: "config.toml", text: own },
             Layer { kind: LayerKind::Workspace, path: "bastion.toml", text },
         ];
-        let source = Source { layers: &layers, default_name: "orders", variables: &Variables::default() };
+        let source = Source {
+            layers: &layers,
+            default_name: "orders",
+            variables: &Variables::default(),
+            az: &AzCurrent::default(),
+        };
         let Loaded { diagnostics, values, .. } = load(&source);
         assert!(!diagnostics.is_empty(), "{own}");
         for found in diagnostics {

@@ -70,6 +70,24 @@ pub(super) const ALL: &[Explanation] = &[
         "A tunnel without a target or port, a target without anything to reach, and the like.",
         "Add the key.",
     ),
+    Explanation {
+        code: "no-subscription",
+        tried: "Finding out which subscription a bastion or a target is in.",
+        happened: "No file names one, and az's current one cannot stand in for it.",
+        cause: "Nobody is signed in to az, or it has no current subscription, or that is in another cloud; or the \
+                credential is not one of az's, and only az has a current subscription.",
+        remedy: "Add `subscription = \"ID\"` to `[azure]`, or do what the message says of az.",
+        who: who::YOU,
+    },
+    Explanation {
+        code: "az-subscription",
+        tried: "Finding out which subscription a bastion or a target is in.",
+        happened: "No file names one, so it is az's current one. Nothing is wrong with that here.",
+        cause: "Which one is current is a setting of each person's az: for others, and after `az account set`, the \
+                same file means another subscription.",
+        remedy: "Add the line that the message shows to `[azure]`; `bastion config` shows what holds now.",
+        who: who::YOU,
+    },
     mistake(
         "conflicting-keys",
         "Keys that exclude each other stand side by side, or two places contradict each other.",

@@ -130,7 +130,7 @@ async fn values_and_where_they_came_from() {
     let listen =
         json["values"].as_array().unwrap().iter().find(|value| value["key"] == "tunnels.page.listen");
     insta::assert_snapshot!(listen.unwrap(), @r#"
-    {"key":"tunnels.page.listen","value":"8080","path":"bastion.local.toml","line":2,"variables":[]}
+    {"key":"tunnels.page.listen","value":"8080","from":"file","path":"bastion.local.toml","line":2,"variables":[]}
     "#);
 }
 

@@ -46,6 +46,8 @@ async fn all_codes() {
     not-in-user-config        The key belongs in a workspace's file, not in the user's own configuration.
     wrong-type                The value has another type than the key takes.
     missing-key               A key that is needed here is missing.
+    no-subscription           No file names one, and az's current one cannot stand in for it.
+    az-subscription           No file names one, so it is az's current one. Nothing is wrong with that here.
     conflicting-keys          Keys that exclude each other stand side by side, or two places contradict each other.
     invalid-name              The name breaks the rules for names.
     invalid-value             The value is not one that the key takes.

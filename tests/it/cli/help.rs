@@ -331,7 +331,7 @@ async fn help_of_tunnel() {
               The bastion's resource group
 
           --subscription <SUBSCRIPTION>
-              The bastion's subscription
+              The bastion's subscription, by its ID; az's current one when none is given
 
           --target-resource-id <ID>
               The target's resource ID
@@ -350,14 +350,9 @@ async fn help_of_tunnel() {
           --timeout <SECONDS>
               End after this many seconds
 
-          --cloud <CLOUD>
-              Which Azure
-
-              Possible values:
-              - public:        Azure
-              - us-government: Azure Government
-              - china:         Azure operated by 21Vianet
-              - emulator:      The emulator: in this process, or the one that BASTION_EMULATOR names
+          --cloud <NAME>
+              Which Azure: public, us-government, china, emulator (in this process, or the one that
+              BASTION_EMULATOR names), or one of `[clouds.NAME]` in your own configuration
               
               [default: public]
 

@@ -1,6 +1,8 @@
 //! Every word that a user sees of the commands: exit code, standard output, standard error.
 
 mod allow;
+#[cfg(unix)]
+mod az;
 mod check;
 #[cfg(unix)]
 mod down;

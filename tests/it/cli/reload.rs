@@ -33,7 +33,7 @@ async fn variables_go_with_it_and_are_not_shown() {
     let said = stage.words(&output(command, PATIENCE).await);
     assert_eq!(said, "exit 0\n----- err\nThe files were read again");
     let asked = stage.asked(1).await;
-    let [Request::Reload { variables }] = asked.as_slice() else { panic!("{asked:?}") };
+    let [Request::Reload { variables, .. }] = asked.as_slice() else { panic!("{asked:?}") };
     assert_eq!(variables.get("BASTION_PASSWORD").map(String::as_str), Some("hunter2"));
     assert_eq!(variables.get("SECRET"), None, "only those that a file may name");
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bastion::control::client::{Client, ClientError, Event, Events};
 use bastion::control::{self, About, Answer, Answering, Instance, Refused, Request, server};
-use bastion::model::{self, BastionStatus, Name, Reason, State, Wait};
+use bastion::model::{self, AzCurrent, AzSubscription, BastionStatus, Name, Reason, State, Wait};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -175,6 +175,11 @@ async fn next(events: &mut Events) -> Event {
     timeout(PATIENCE, events.next()).await.expect("in time").unwrap().expect("not the end")
 }
 
+fn current() -> AzCurrent {
+    let id = "11111111-2222-3333-4444-555555555555";
+    AzCurrent::Is(AzSubscription::new(id, "Shop", Some("contoso.com"), "AzureCloud").unwrap())
+}
+
 fn variables() -> BTreeMap<String, String> {
     [("BASTION_PASSWORD".to_owned(), "hunter2".to_owned())].into()
 }
@@ -263,12 +268,13 @@ async fn every_request_arrives_as_it_was_asked() {
         tunnels: tunnels.clone(),
         profiles: vec!["debug".to_owned()],
         variables: variables(),
+        az: current(),
         allow: vec!["expose".to_owned()],
     };
     let asked = [
         up,
         Request::Down { tunnels: tunnels.clone(), now: true },
-        Request::Plan { variables: variables() },
+        Request::Plan { variables: variables(), az: AzCurrent::NoneChosen },
         Request::Prove { tunnels },
     ];
     let answers = [
@@ -278,11 +284,13 @@ async fn every_request_arrives_as_it_was_asked() {
         Answer::Done,
     ];
     for (request, answer) in asked.iter().zip(answers) {
-        assert!(!format!("{request:?}").contains("hunter2"), "{request:?}");
+        let shown = format!("{request:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("contoso"), "{shown}");
         assert_eq!(client.ask(request.clone()).await.unwrap(), answer);
     }
     assert_eq!(*stage.script.asked.lock().unwrap(), asked);
-    let Err(ClientError::Refused(refused)) = client.ask(Request::Reload { variables: variables() }).await
+    let Err(ClientError::Refused(refused)) =
+        client.ask(Request::Reload { variables: variables(), az: current() }).await
     else {
         panic!("it was not refused")
     };

@@ -6,7 +6,7 @@ use bastion::azure::{Addresses, Arm, Cloud};
 use bastion::config::Variables;
 use bastion::emulator::{Emulator, EntryKind};
 use bastion::gateway::Gateway;
-use bastion::model::{Cloud as CloudName, CloudDefinition, Desired, Limits, PortRule, State};
+use bastion::model::{AzCurrent, Cloud as CloudName, CloudDefinition, Desired, Limits, PortRule, State};
 use bastion::net::{Network, Trust};
 use bastion::supervisor::Surroundings;
 use bastion::workspace::{Where, Workspace};
@@ -36,7 +36,8 @@ fn written(emulator: &Emulator, root: &TempDir) -> (Desired, CloudDefinition) {
     );
     std::fs::write(&file, text).unwrap();
     let place = Where { file: Some(file), user_config: Some(own.clone()), ..Where::default() };
-    let loaded = Workspace::find(&place).unwrap().read().unwrap().load(&Variables::default());
+    let loaded =
+        Workspace::find(&place).unwrap().read().unwrap().load(&Variables::default(), &AzCurrent::SignedOut);
     assert_eq!(loaded.diagnostics, []);
     let desired = loaded.desired.unwrap();
     let CloudName::Defined(definition) = desired.cloud.clone() else { panic!("{:?}", desired.cloud) };

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bastion::control::{Answer, Request};
+use bastion::model::AzCurrent;
 use tokio::time::{Duration, Instant};
 
 use super::{Scene, closed, free_port, greeted, live};
@@ -237,13 +238,13 @@ async fn unwatched_files_are_read_when_somebody_asks() {
     let (old, new) = (free_port(), free_port());
     let scene = Scene::start_with(&tunnel(old, "one"), &["-v", "--no-watch"]).await;
     scene.edit(&tunnel(new, "two"));
-    let answer = scene.ask(Request::Plan { variables: [].into() }).await;
+    let answer = scene.ask(Request::Plan { variables: [].into(), az: AzCurrent::SignedOut }).await;
     let Answer::Plan { lines, changes } = answer else { panic!("{answer:?}") };
     assert_eq!((lines.len(), changes), (1, 1));
     drop(greeted(old).await.unwrap());
     assert_eq!(scene.status().await.generation, 1);
     let saved = Instant::now();
-    scene.ask(Request::Reload { variables: [].into() }).await;
+    scene.ask(Request::Reload { variables: [].into(), az: AzCurrent::SignedOut }).await;
     drop(live(new, "two", saved, "`reload`").await);
     closed(old).await;
     scene.env.finish(scene.up).await;

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 mod applications;
 mod az;
+mod subscription;
 mod trust;
 mod whoami;
 
