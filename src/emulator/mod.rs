@@ -32,6 +32,7 @@ use crate::sys::clock;
 mod access;
 mod answers;
 mod arm;
+mod assertion;
 mod authority;
 mod broker;
 mod connection;
@@ -48,6 +49,7 @@ mod rdp;
 mod redact;
 mod rules;
 mod sessions;
+mod sign_in;
 mod target;
 mod terrain;
 mod traffic;
@@ -59,10 +61,10 @@ mod world;
 
 pub use authority::AuthorityError;
 pub use log::{EntryKind, KEPT, RequestEntry, RequestLog};
-pub use rules::SignInRules;
+pub use rules::{Federation, SignInRules};
 pub use sessions::SessionCounts;
 
-use access::AccessTokens;
+use access::{AUDIENCE, AccessTokens};
 use authority::Authority;
 use log::Journal;
 use world::{Limits, Parts, World};
@@ -219,7 +221,7 @@ impl Emulator {
 
     /// A token of a tenant, as its sign-in would answer it now.
     pub fn issue_token(&self, tenant: &str) -> String {
-        self.world.tokens.issue(tenant, self.world.rules().token_lifetime, clock::now())
+        self.world.tokens.issue(tenant, AUDIENCE, self.world.rules().token_lifetime, clock::now())
     }
 
     /// Takes away a node, as `nodeId` names it: its sessions are lost, their WebSockets reset, and their deletion
