@@ -84,6 +84,11 @@ impl SignIns {
                 Some(tenant) => format!("say `tenant = \"{tenant}\"` of the bastion"),
                 None => "sign in with an account of the bastion's tenant".to_owned(),
             },
+            // It cannot be told to look past its memory; a sign-in puts another token there.
+            (None, false) if self.tokens(identity).repeated() == Some(CredentialKind::AzureCli) => format!(
+                "type {}, with an account of the bastion's tenant: until then az gives the refused token again",
+                az_login(tenant, None, None)
+            ),
             (None, false) if person => {
                 format!("type {}, with an account of the bastion's tenant", az_login(tenant, None, None))
             }

@@ -114,7 +114,8 @@ fn sign_in() -> Environment {
     let pipelines = || {
         Some(Pipelines {
             service_connection: text("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID")?,
-            access_token: secret("SYSTEM_ACCESSTOKEN")?,
+            access_token: secret("SYSTEM_ACCESSTOKEN"),
+            request_uri: set("SYSTEM_OIDCREQUESTURI").is_some(),
             tenant: text("AZURESUBSCRIPTION_TENANT_ID"),
             client_id: text("AZURESUBSCRIPTION_CLIENT_ID"),
         })

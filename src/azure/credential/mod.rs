@@ -107,7 +107,9 @@ pub struct Pipelines {
     /// `AZURESUBSCRIPTION_SERVICE_CONNECTION_ID`.
     pub service_connection: String,
     /// `SYSTEM_ACCESSTOKEN`.
-    pub access_token: SecretString,
+    pub access_token: Option<SecretString>,
+    /// Whether `SYSTEM_OIDCREQUESTURI` is set, which Azure's library reads by itself.
+    pub request_uri: bool,
     /// `AZURESUBSCRIPTION_TENANT_ID`.
     pub tenant: Option<String>,
     /// `AZURESUBSCRIPTION_CLIENT_ID`.

@@ -10,6 +10,7 @@ use azure_core::http::{
     AsyncRawResponse, Body, ClientOptions, HttpClient, Request, RetryOptions, StatusCode, Transport,
 };
 use azure_core::{Error, Result};
+use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::net::Http;
@@ -19,7 +20,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Our HTTP client, as the library wants one.
 #[derive(Debug)]
-struct Ours(Http);
+struct Ours {
+    http: Http,
+    /// Where one signs in, with its path.
+    authority: String,
+}
 
 /// A client for endpoints on this machine or its hypervisor: no TLS, no proxy, no redirect.
 #[derive(Debug)]
@@ -28,7 +33,11 @@ struct Near(reqwest::Client);
 #[async_trait::async_trait]
 impl HttpClient for Ours {
     async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
-        let answer = self.0.send(translated(request)?, LIMIT).await;
+        let mut request = translated(request)?;
+        if let Some(url) = below(&self.authority, request.url()) {
+            *request.url_mut() = url;
+        }
+        let answer = self.http.send(request, LIMIT).await;
         let answer = answer.map_err(|error| {
             let text = crate::model::chain(&error);
             Error::with_error(ErrorKind::Io, error, text)
@@ -50,6 +59,15 @@ impl HttpClient for Near {
         let body = answer.bytes().await.map_err(failed)?;
         Ok(response(status, &headers, body.to_vec()))
     }
+}
+
+/// Where a request to an authority goes that has a path: the library leaves that out.
+fn below(authority: &str, url: &Url) -> Option<Url> {
+    let authority = Url::parse(authority).ok()?;
+    let path = authority.path().trim_end_matches('/');
+    let mut below = url.clone();
+    below.set_path(&format!("{path}{}", url.path()));
+    (!path.is_empty() && authority.origin() == url.origin()).then_some(below)
 }
 
 fn translated(request: &Request) -> Result<reqwest::Request> {
@@ -85,7 +103,7 @@ fn response(status: u16, headers: &reqwest::header::HeaderMap, body: Vec<u8>) ->
 
 /// What a credential of the library is told: our client, this authority, no tries of its own.
 pub(super) fn options(http: &Http, authority: &str) -> ClientOptions {
-    let mut options = bare(Arc::new(Ours(http.clone())));
+    let mut options = bare(Arc::new(Ours { http: http.clone(), authority: authority.to_owned() }));
     let mut cloud = CustomConfiguration::default();
     authority.clone_into(&mut cloud.authority_host);
     options.cloud = Some(Arc::new(CloudConfiguration::Custom(cloud)));
