@@ -120,6 +120,7 @@ fn sign_in() -> Environment {
             client_id: text("AZURESUBSCRIPTION_CLIENT_ID"),
         })
     };
+    let profile = |name: &str, usual: &str| file(name).or_else(|| Some(std::env::home_dir()?.join(usual)));
     Environment {
         tenant: text("AZURE_TENANT_ID"),
         client_id: text("AZURE_CLIENT_ID"),
@@ -130,7 +131,8 @@ fn sign_in() -> Environment {
         identity_endpoint: set("IDENTITY_ENDPOINT").or_else(|| set("MSI_ENDPOINT")).is_some(),
         github: text("ACTIONS_ID_TOKEN_REQUEST_URL").zip(secret("ACTIONS_ID_TOKEN_REQUEST_TOKEN")),
         pipelines: pipelines(),
-        az_profile: file("AZURE_CONFIG_DIR").or_else(|| std::env::home_dir().map(|home| home.join(".azure"))),
+        az_profile: profile("AZURE_CONFIG_DIR", ".azure"),
+        azd_profile: profile("AZD_CONFIG_DIR", ".azd"),
         path: None,
     }
 }

@@ -97,6 +97,8 @@ pub struct Environment {
     pub pipelines: Option<Pipelines>,
     /// Where az keeps its profile: `AZURE_CONFIG_DIR`, or `.azure` at home.
     pub az_profile: Option<PathBuf>,
+    /// Where azd keeps its own: `AZD_CONFIG_DIR`, or `.azd` at home.
+    pub azd_profile: Option<PathBuf>,
     /// `PATH`, in which az and azd are looked for; none: as this process has it.
     pub path: Option<OsString>,
 }
@@ -129,11 +131,14 @@ impl fmt::Debug for Pipelines {
 }
 
 impl Environment {
-    /// The files of az's profile that change when somebody signs in or out.
+    /// The files of az's profile, and of azd's, that change when somebody signs in or out.
     pub(super) fn profile_files(&self) -> Vec<PathBuf> {
         // The token cache is encrypted on some systems, and named otherwise there.
         let names = ["azureProfile.json", "msal_token_cache.json", "msal_token_cache.bin"];
-        self.az_profile.iter().flat_map(|directory| names.map(|name| directory.join(name))).collect()
+        let az = self.az_profile.iter().flat_map(|directory| names.map(|name| directory.join(name)));
+        // Who is signed in; azd's token cache also changes whenever a token is asked for.
+        let azd = self.azd_profile.iter().map(|directory| directory.join("auth.json"));
+        az.chain(azd).collect()
     }
 }
 

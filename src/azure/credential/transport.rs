@@ -30,6 +30,19 @@ struct Ours {
 #[derive(Debug)]
 struct Near(reqwest::Client);
 
+impl Near {
+    fn new(connect: Duration) -> std::result::Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .connect_timeout(connect)
+            .timeout(LIMIT)
+            .build()?;
+        Ok(Self(client))
+    }
+}
+
 #[async_trait::async_trait]
 impl HttpClient for Ours {
     async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
@@ -112,17 +125,54 @@ pub(super) fn options(http: &Http, authority: &str) -> ClientOptions {
 
 /// The same for a managed identity, which is asked on this machine.
 pub(super) fn near(connect: Duration) -> std::result::Result<ClientOptions, reqwest::Error> {
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .connect_timeout(connect)
-        .timeout(LIMIT)
-        .build()?;
-    Ok(bare(Arc::new(Near(client))))
+    Ok(bare(Arc::new(Near::new(connect)?)))
 }
 
 fn bare(client: Arc<dyn HttpClient>) -> ClientOptions {
     let (transport, retry) = (Some(Transport::new(client)), RetryOptions::none());
     ClientOptions { transport, retry, ..ClientOptions::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::Method;
+
+    use super::*;
+
+    #[test]
+    fn an_authoritys_path_is_kept_and_nobody_elses_is_changed() {
+        let below = |authority: &str, url: &str| {
+            super::below(authority, &url.parse().unwrap()).map(|url| url.to_string())
+        };
+        let rows = [
+            ("https://login.example/adfs", Some("https://login.example/adfs/t/oauth2?x=1")),
+            ("https://login.example/adfs/", Some("https://login.example/adfs/t/oauth2?x=1")),
+            ("https://login.example", None),
+            ("https://login.example/", None),
+            ("https://login.example:8443/adfs", None),
+            ("https://other.example/adfs", None),
+        ];
+        for (authority, expected) in rows {
+            assert_eq!(below(authority, "https://login.example/t/oauth2?x=1").as_deref(), expected);
+        }
+    }
+
+    /// A queue that is full: the kernel says nothing to whoever comes, as a network does where there is nobody.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn whoever_does_not_accept_is_given_up_in_time() {
+        use socket2::{Domain, Socket, Type};
+
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let _first = std::net::TcpStream::connect(address).unwrap();
+        let near = Near::new(Duration::from_millis(100)).unwrap();
+        let request = Request::new(format!("http://{address}/").parse().unwrap(), Method::Get);
+        let began = std::time::Instant::now();
+        let error = near.execute_request(&request).await.unwrap_err();
+        assert!(began.elapsed() < LIMIT / 3, "{:?}: {error}", began.elapsed());
+        assert_eq!(error.kind(), &ErrorKind::Io);
+    }
 }

@@ -1,13 +1,17 @@
 //! A person's sign-in, by azd. The whole program, and an azd that takes the arguments that the real one takes.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
+use bastion::azure::Environment;
 use bastion::emulator::Emulator;
+use bastion::model::{CredentialKind, Emulation, State};
 use tokio::process::Command;
 
 use super::whoami::{USER, said, under, words};
-use super::{emulator, logins};
+use super::{desired, emulator, identity, logins, surroundings};
 use crate::env::TestEnv;
+use crate::supervised::Supervised;
 
 const SCOPE: &str = "https://management.core.windows.net//.default";
 /// As azd says it, where JSON is asked for.
@@ -57,6 +61,29 @@ async fn whoever_is_signed_in_to_azd() {
     let asked = format!("auth token -o json --no-prompt --scope {SCOPE}");
     assert_eq!(calls(&env), [format!("{asked} --tenant-id contoso.com"), asked]);
     assert_eq!(logins(&emulator), 0);
+}
+
+#[tokio::test]
+async fn signed_out_and_in_again() {
+    let (env, emulator) = (TestEnv::new(), emulator(Vec::new()).await);
+    install(&env, SIGNED_OUT, 1);
+    // It has no profile before anybody ever signed in.
+    let (path, azd_profile) = (Some(env.path("bin").into_os_string()), Some(env.path("azd-profile")));
+    let environment = Environment { path, azd_profile: azd_profile.clone(), ..Environment::default() };
+    let user = identity(CredentialKind::AzureDeveloperCli, Some("contoso.com"));
+    let dialer = Arc::new(surroundings(&emulator, environment));
+    let supervised = Supervised::start(desired(&[(Emulation::SUBSCRIPTION, user)]), dialer).await;
+    let blocked = supervised.until_state("a", State::Blocked).await;
+    assert_eq!(blocked.reason.unwrap().hint.as_deref(), Some("`azd auth login --tenant-id contoso.com`"));
+
+    let token = emulator.endpoint().token;
+    install(&env, &format!(r#"{{"token":"{token}","expiresOn":"2099-01-02T03:04:05Z"}}"#), 0);
+    let directory = azd_profile.unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("auth.json"), "{}").unwrap();
+    supervised.until_state("a", State::Ready).await;
+    assert_eq!(calls(&env).len(), 2, "{:?}", calls(&env));
+    supervised.stop().await;
 }
 
 #[tokio::test]
