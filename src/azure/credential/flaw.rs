@@ -106,11 +106,16 @@ impl SignInError {
         Self { way_out, ..Self::new(credential, flaw, what) }
     }
 
-    /// The same with the status that the metadata service's words lack.
-    pub(super) fn with_status(self, status: u16) -> Self {
-        let what = match self.what.strip_prefix("The request failed:") {
-            Some(rest) => format!("HTTP {status}: {}", rest.trim()).trim_end_matches(": ").to_owned(),
-            None => self.what,
+    /// The same of an answer of a metadata service. What is not said in words may be anything, and is not told.
+    pub(super) fn of_metadata(self, status: u16, body: &[u8]) -> Self {
+        if !self.what.starts_with("The request failed:") {
+            return self;
+        }
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let words = ["error_description", "message"].iter().find_map(|name| body.get(name)?.as_str());
+        let what = match words {
+            Some(words) => format!("HTTP {status}: {}", printable(words, 300)),
+            None => format!("HTTP {status}"),
         };
         Self { what, ..self }
     }

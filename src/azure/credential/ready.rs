@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use azure_core::credentials::{Secret, TokenCredential};
+use azure_core::error::ErrorKind;
 use azure_identity::{
     AzurePipelinesCredential, AzurePipelinesCredentialOptions, ClientAssertionCredential,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
@@ -221,12 +222,16 @@ impl Ready {
                 None => error,
             };
         }
-        let status = causes(error).find_map(|cause| cause.downcast_ref::<azure_core::Error>()?.http_status());
-        let understood = match status {
-            Some(status) => understood.with_status(status.into()),
+        let answer = causes(error).find_map(|cause| {
+            let kind = cause.downcast_ref::<azure_core::Error>()?.kind();
+            let ErrorKind::HttpResponse { status, raw_response, .. } = kind else { return None };
+            Some((u16::from(*status), raw_response.as_ref().map(|raw| raw.body().as_ref())))
+        });
+        let understood = match answer {
+            Some((status, body)) => understood.of_metadata(status, body.unwrap_or_default()),
             None => understood,
         };
-        if status.is_some_and(|status| is_passing(status.into())) || is_of_network(error) {
+        if answer.is_some_and(|(status, _)| is_passing(status)) || is_of_network(error) {
             // What a network or a busy server did is not mended by signing in, whatever its words are.
             return SignInError::new(self.kind, Flaw::Passing, understood.what);
         }

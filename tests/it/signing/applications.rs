@@ -139,6 +139,17 @@ async fn a_clock_that_is_wrong_is_told_of_where_a_certificate_signs() {
     insta::assert_snapshot!(error.way_out.unwrap(), @"set the clock of this machine: what it signs is not good yet, or no longer, by Entra's clock");
 }
 
+/// Whoever signs in where a stand-in is, below a path.
+fn below(path: &str, stand_in: &StandIn, environment: Environment) -> SignIns {
+    let network = Network::new(&Trust::Only(stand_in.ca_pem.clone(), Vec::new()), None, "test").unwrap();
+    let addresses = Addresses {
+        resource_manager: "management.lab.example".to_owned(),
+        authority: format!("{}{path}", stand_in.origin),
+        audience: "https://management.lab.example".to_owned(),
+    };
+    SignIns::new(&addresses, environment, network.http().unwrap(), bastion::sys::clock::now)
+}
+
 /// As an authority of a cloud's own has one; the statement of a certificate is for that very URL.
 #[tokio::test]
 async fn an_authority_may_have_a_path() {
@@ -152,16 +163,9 @@ async fn an_authority_may_have_a_path() {
         other => (404, other.to_owned()),
     };
     let stand_in = StandIn::tls(answer).await;
-    let network = Network::new(&Trust::Only(stand_in.ca_pem.clone(), Vec::new()), None, "test").unwrap();
-    let addresses = Addresses {
-        resource_manager: "management.lab.example".to_owned(),
-        authority: format!("{}/adfs", stand_in.origin),
-        audience: "https://management.lab.example".to_owned(),
-    };
     let environment = certified(&directory, &signer);
     let environment = Environment { client_secret: application().client_secret, ..environment };
-    let clock = bastion::sys::clock::now;
-    let sign_ins = SignIns::new(&addresses, environment, network.http().unwrap(), clock);
+    let sign_ins = below("/adfs", &stand_in, environment);
     for kind in [CredentialKind::ClientSecret, CredentialKind::ClientCertificate] {
         sign_ins.tokens(&identity(kind, Some("contoso"))).token(false).await.unwrap();
     }
@@ -170,6 +174,35 @@ async fn an_authority_may_have_a_path() {
     let claims = decode_url_safe(statement.split('.').nth(1).unwrap()).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
     assert_eq!(claims["aud"], format!("{}/adfs/contoso/oauth2/v2.0/token", stand_in.origin));
+}
+
+#[tokio::test]
+async fn a_sign_in_service_that_is_down_is_asked_again_whatever_page_it_shows() {
+    let transient = r#"{"error":"temporarily_unavailable","error_description":"AADSTS90033: A transient error.","error_codes":[90033]}"#;
+    let rows = [
+        (503, "<html>"),
+        (429, ""),
+        (500, transient),
+        // These are not of a service that is down.
+        (200, "<html>"),
+        (404, "<html>"),
+    ];
+    let mut all = Vec::new();
+    for (status, body) in rows {
+        let stand_in = StandIn::tls(move |_| (status, body.to_owned())).await;
+        let sign_ins = below("", &stand_in, application());
+        let error = sign_ins.tokens(&identity(CredentialKind::ClientSecret, None)).token(false).await;
+        let error = error.unwrap_err();
+        let way_out = error.way_out.as_deref().unwrap_or_default();
+        all.push(format!("{:?} {error} | {way_out}", error.flaw).trim_end().to_owned());
+    }
+    insta::assert_snapshot!(all.join("\n"), @r"
+    Passing client-secret: it answered HTTP 503 |
+    Passing client-secret: it answered HTTP 429 |
+    Passing client-secret: AADSTS90033: A transient error. |
+    Secret client-secret: its answer is not the JSON that it should be (line 1, column 1) | most likely something on the way answered in its place, such as a proxy's page
+    Secret client-secret: its answer is not the JSON that it should be (line 1, column 1) | most likely something on the way answered in its place, such as a proxy's page
+    ");
 }
 
 #[tokio::test]

@@ -196,7 +196,7 @@ async fn what_azure_pipelines_say_no_to_and_what_mends_it() {
     insta::assert_snapshot!(all.join("\n"), @r"
     exit 3 | error: azure-pipelines: 401 response from the OIDC endpoint. Check service connection ID and pipeline configuration. [sign-in] | hint: map `SYSTEM_ACCESSTOKEN: $(System.AccessToken)` in the step's `env`, and let the pipeline use the service connection in AZURESUBSCRIPTION_SERVICE_CONNECTION_ID
     exit 3 | error: azure-pipelines: 403 response from the OIDC endpoint. Check service connection ID and pipeline configuration. [sign-in] | hint: map `SYSTEM_ACCESSTOKEN: $(System.AccessToken)` in the step's `env`, and let the pipeline use the service connection in AZURESUBSCRIPTION_SERVICE_CONNECTION_ID
-    exit 1 | error: azure-pipelines: 503 response from the OIDC endpoint. Check service connection ID and pipeline configuration. [sign-in]
+    exit 1 | error: azure-pipelines: it answered HTTP 503 [sign-in]
     exit 3 | error: azure-pipelines: its answer is not the JSON that it should be (line 1, column 1) [sign-in] | hint: most likely something on the way answered in its place, such as a proxy's page
     exit 3 | error: azure-pipelines: its answer is not the JSON that it should be (line 1, column 614) [sign-in] | hint: most likely something on the way answered in its place, such as a proxy's page
     exit 3 | error: azure-pipelines: AADSTS700213: No matching federated identity record found for presented assertion subject 'sc://contoso/project/another'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion. [sign-in] | hint: add a federated credential to the application that fits this job's subject

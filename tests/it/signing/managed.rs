@@ -80,8 +80,9 @@ async fn what_an_endpoint_says_no_to_and_what_mends_it() {
     let (env, emulator) = (TestEnv::new(), emulator(Vec::new()).await);
     let rows = [
         (400, "{}".to_owned()),
-        (401, "no".to_owned()),
-        (403, "<html>\n<p>no</p>".to_owned()),
+        (401, format!("not with {HEADER}")),
+        (403, json!({ "statusCode": 403, "message": "No managed identity\nfound" }).to_string()),
+        (404, json!({ "error": "invalid_request", "error_description": "Identity not found" }).to_string()),
         (429, "slowly".to_owned()),
         (500, "broken".to_owned()),
         (302, String::new()),
@@ -103,10 +104,11 @@ async fn what_an_endpoint_says_no_to_and_what_mends_it() {
     assert_eq!(stand_in.asked(), []);
     insta::assert_snapshot!(all.join("\n"), @r#"
     exit 3 | error: managed-identity: The requested identity has not been assigned to this resource [sign-in] | hint: assign that identity to this resource, or correct `client_id` or AZURE_CLIENT_ID
-    exit 3 | error: managed-identity: HTTP 401: no [sign-in] | hint: leave IDENTITY_ENDPOINT and IDENTITY_HEADER as Azure sets them, and give this resource an identity
-    exit 3 | error: managed-identity: HTTP 403: <html> [sign-in] | hint: leave IDENTITY_ENDPOINT and IDENTITY_HEADER as Azure sets them, and give this resource an identity
-    exit 1 | error: managed-identity: HTTP 429: slowly [sign-in]
-    exit 1 | error: managed-identity: HTTP 500: broken [sign-in]
+    exit 3 | error: managed-identity: HTTP 401 [sign-in] | hint: leave IDENTITY_ENDPOINT and IDENTITY_HEADER as Azure sets them, and give this resource an identity
+    exit 3 | error: managed-identity: HTTP 403: No managed identity found [sign-in] | hint: leave IDENTITY_ENDPOINT and IDENTITY_HEADER as Azure sets them, and give this resource an identity
+    exit 3 | error: managed-identity: HTTP 404: Identity not found [sign-in] | hint: leave IDENTITY_ENDPOINT and IDENTITY_HEADER as Azure sets them, and give this resource an identity
+    exit 1 | error: managed-identity: HTTP 429 [sign-in]
+    exit 1 | error: managed-identity: HTTP 500 [sign-in]
     exit 3 | error: managed-identity: HTTP 302 [sign-in] | hint: leave IDENTITY_ENDPOINT and IDENTITY_HEADER as Azure sets them, and give this resource an identity
     exit 3 | error: managed-identity: its answer is not the JSON that it should be (line 1, column 1) [sign-in] | hint: most likely something on the way answered in its place, such as a proxy's page
     exit 3 | error: managed-identity: its answer is not the JSON that it should be (line 1, column 82) [sign-in] | hint: most likely something on the way answered in its place, such as a proxy's page
