@@ -157,6 +157,14 @@ pub(in crate::azure) fn az_login(
     format!("`{command}`")
 }
 
+/// The sign-in to azd that fits.
+pub(in crate::azure) fn azd_login(tenant: Option<&str>) -> String {
+    match tenant.filter(|tenant| is_plain(tenant)) {
+        Some(tenant) => format!("`azd auth login --tenant-id {tenant}`"),
+        None => "`azd auth login`".to_owned(),
+    }
+}
+
 /// Whether a text from elsewhere may stand in a command that a person is asked to type.
 fn is_plain(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:/+=".contains(&b);
@@ -220,10 +228,6 @@ fn program(credential: CredentialKind) -> &'static str {
 }
 
 fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audience: &str) -> Option<String> {
-    let azd = || match tenant.filter(|tenant| is_plain(tenant)) {
-        Some(tenant) => format!("`azd auth login --tenant-id {tenant}`"),
-        None => "`azd auth login`".to_owned(),
-    };
     match (credential, flaw) {
         (_, Flaw::Passing | Flaw::Unclear | Flaw::None | Flaw::NotYet) => None,
         (CredentialKind::AzureCli, Flaw::Absent) => {
@@ -238,7 +242,7 @@ fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audienc
             az_login(tenant, None, None)
         )),
         (CredentialKind::AzureCli, _) => Some(az_login(tenant, None, None)),
-        (CredentialKind::AzureDeveloperCli, _) => Some(azd()),
+        (CredentialKind::AzureDeveloperCli, _) => Some(azd_login(tenant)),
         (CredentialKind::ClientSecret, Flaw::Secret) => {
             Some("give AZURE_CLIENT_SECRET a secret of that application which has not expired".to_owned())
         }

@@ -26,7 +26,7 @@ mod transport;
 pub use flaw::{Flaw, SignInError};
 
 pub(super) use auto::Auto;
-pub(super) use flaw::az_login;
+pub(super) use flaw::{az_login, azd_login};
 pub(super) use ready::{Ground, Ready};
 
 /// What a credential does, some time.

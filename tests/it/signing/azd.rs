@@ -9,7 +9,7 @@ use bastion::model::{CredentialKind, Emulation, State};
 use tokio::process::Command;
 
 use super::whoami::{USER, said, under, words};
-use super::{desired, emulator, identity, logins, surroundings};
+use super::{desired, emulator, identity, logins, surroundings, unauthorized};
 use crate::env::TestEnv;
 use crate::supervised::Supervised;
 
@@ -63,22 +63,39 @@ async fn whoever_is_signed_in_to_azd() {
     assert_eq!(logins(&emulator), 0);
 }
 
+/// It has no profile before anybody ever signed in.
+async fn start(env: &TestEnv, emulator: &Emulator) -> Supervised {
+    let (path, azd_profile) = (Some(env.path("bin").into_os_string()), Some(env.path("azd-profile")));
+    let environment = Environment { path, azd_profile, ..Environment::default() };
+    let user = identity(CredentialKind::AzureDeveloperCli, Some("contoso.com"));
+    let dialer = Arc::new(surroundings(emulator, environment));
+    Supervised::start(desired(&[(Emulation::SUBSCRIPTION, user)]), dialer).await
+}
+
+#[tokio::test]
+async fn a_401_for_ever_blocks_and_azd_is_left_alone() {
+    let (env, emulator) = (TestEnv::new(), emulator(vec![unauthorized(0)]).await);
+    let token = emulator.endpoint().token;
+    install(&env, &format!(r#"{{"token":"{token}","expiresOn":"2099-01-02T03:04:05Z"}}"#), 0);
+    let supervised = start(&env, &emulator).await;
+    let blocked = supervised.until_state("a", State::Blocked).await;
+    let hint = blocked.reason.unwrap().hint.unwrap().replace(Emulator::TENANT, "TENANT");
+    insta::assert_snapshot!(hint, @"type `azd auth login --tenant-id TENANT`, with an account of the bastion's tenant: until then azd gives the refused token again");
+    supervised.stop().await;
+    assert_eq!(calls(&env).len(), 2, "{:?}", calls(&env));
+}
+
 #[tokio::test]
 async fn signed_out_and_in_again() {
     let (env, emulator) = (TestEnv::new(), emulator(Vec::new()).await);
     install(&env, SIGNED_OUT, 1);
-    // It has no profile before anybody ever signed in.
-    let (path, azd_profile) = (Some(env.path("bin").into_os_string()), Some(env.path("azd-profile")));
-    let environment = Environment { path, azd_profile: azd_profile.clone(), ..Environment::default() };
-    let user = identity(CredentialKind::AzureDeveloperCli, Some("contoso.com"));
-    let dialer = Arc::new(surroundings(&emulator, environment));
-    let supervised = Supervised::start(desired(&[(Emulation::SUBSCRIPTION, user)]), dialer).await;
+    let supervised = start(&env, &emulator).await;
     let blocked = supervised.until_state("a", State::Blocked).await;
     assert_eq!(blocked.reason.unwrap().hint.as_deref(), Some("`azd auth login --tenant-id contoso.com`"));
 
     let token = emulator.endpoint().token;
     install(&env, &format!(r#"{{"token":"{token}","expiresOn":"2099-01-02T03:04:05Z"}}"#), 0);
-    let directory = azd_profile.unwrap();
+    let directory = env.path("azd-profile");
     std::fs::create_dir(&directory).unwrap();
     std::fs::write(directory.join("auth.json"), "{}").unwrap();
     supervised.until_state("a", State::Ready).await;
