@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::challenge::Challenge;
 use super::cloud::Addresses;
-use super::credential::{Auto, Credential, Environment, Ground, Ready, az_login};
+use super::credential::{Auto, Credential, Environment, Ground, Ready, az_login, azd_login};
 use super::tokens::Tokens;
 use crate::model::{CredentialKind, Identity};
 use crate::net::Http;
@@ -68,28 +68,50 @@ impl SignIns {
     fn answer(&self, identity: &Identity, challenge: &Challenge) -> String {
         let named = identity.tenant.as_deref();
         let tenant = challenge.tenant.as_deref().or(named);
-        let person = matches!(identity.credential, CredentialKind::Auto | CredentialKind::AzureCli);
+        let again = self.tokens(identity).repeated();
+        let again =
+            again.filter(|by| matches!(by, CredentialKind::AzureCli | CredentialKind::AzureDeveloperCli));
+        let login = |tenant: Option<&str>| match identity.credential {
+            CredentialKind::AzureDeveloperCli => Some(azd_login(tenant)),
+            CredentialKind::Auto | CredentialKind::AzureCli => Some(az_login(tenant, None, None)),
+            CredentialKind::AzurePipelines
+            | CredentialKind::Broker
+            | CredentialKind::ClientCertificate
+            | CredentialKind::ClientSecret
+            | CredentialKind::Github
+            | CredentialKind::Login
+            | CredentialKind::ManagedIdentity
+            | CredentialKind::WorkloadIdentity => None,
+        };
+        let az = matches!(identity.credential, CredentialKind::Auto | CredentialKind::AzureCli);
         match (&challenge.claims, challenge.wrong_tenant) {
-            (Some(claims), _) if person => {
+            (Some(claims), _) if az => {
                 format!("type {}", az_login(tenant, Some(&self.audience), Some(claims)))
             }
-            (Some(_), _) => {
-                "a policy of the tenant wants more of this application (conditional access)".to_owned()
-            }
-            (None, true) => match tenant.filter(|tenant| Some(*tenant) != named) {
-                Some(tenant) if person => {
-                    let login = az_login(Some(tenant), None, None);
-                    format!("say `tenant = \"{tenant}\"` of the bastion, and type {login}")
+            (Some(_), _) => match login(tenant) {
+                Some(login) => format!("type {login}: a policy of the tenant wants more of the sign-in"),
+                None => {
+                    "a policy of the tenant wants more of this application (conditional access)".to_owned()
                 }
-                Some(tenant) => format!("say `tenant = \"{tenant}\"` of the bastion"),
+            },
+            (None, true) => match tenant.filter(|tenant| Some(*tenant) != named) {
+                Some(tenant) => match login(Some(tenant)) {
+                    Some(login) => format!("say `tenant = \"{tenant}\"` of the bastion, and type {login}"),
+                    None => format!("say `tenant = \"{tenant}\"` of the bastion"),
+                },
                 None => "sign in with an account of the bastion's tenant".to_owned(),
             },
-            (None, false) if person => {
-                format!("type {}, with an account of the bastion's tenant", az_login(tenant, None, None))
-            }
-            (None, false) => {
-                "is the application's sign-in still good, and of the bastion's tenant?".to_owned()
-            }
+            (None, false) => match (login(tenant), again) {
+                // It cannot be told to look past its memory; a sign-in puts another token there.
+                (Some(login), Some(by)) => format!(
+                    "type {login}, with an account of the bastion's tenant: until then {} gives the refused token again",
+                    if by == CredentialKind::AzureCli { "az" } else { "azd" }
+                ),
+                (Some(login), None) => format!("type {login}, with an account of the bastion's tenant"),
+                (None, _) => {
+                    "is the application's sign-in still good, and of the bastion's tenant?".to_owned()
+                }
+            },
         }
     }
 

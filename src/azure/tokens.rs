@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -67,6 +68,8 @@ struct Held {
     handed: bool,
     /// Somebody may have signed in as another: it is only used when nothing newer can be had.
     doubted: bool,
+    /// It is the one that was held before.
+    repeated: bool,
 }
 
 /// What a token is worth now.
@@ -85,8 +88,9 @@ impl Tokens {
         Self { shared: Arc::new(shared), tasks: Mutex::default() }
     }
 
-    /// A token that is good now. With `fresh`, one that was not handed out before, as far as its source has one: az has
-    /// a memory of its own.
+    /// A token that is good now. With `fresh`, one that was not handed out before, as far as its source has one: az and
+    /// metadata services have a memory of their own, which they cannot be told to look past. What they give again is
+    /// handed out again: the refusal may have been a passing one.
     ///
     /// # Errors
     /// Says why there is none. Whoever asked meanwhile hears the same.
@@ -135,6 +139,11 @@ impl Tokens {
         self.shared.state().why.clone()
     }
 
+    /// The source, if it gave the token that it had given before when it was last asked.
+    pub fn repeated(&self) -> Option<CredentialKind> {
+        self.shared.state().held.as_ref().filter(|held| held.repeated).map(|held| held.granted.by)
+    }
+
     /// The answer to the question that is under way, or to one that is begun now.
     fn ask(&self, state: &mut State) -> watch::Receiver<Option<Outcome>> {
         // One whose task is gone is never answered.
@@ -166,8 +175,9 @@ impl Shared {
         match &outcome {
             Ok(granted) => {
                 tracing::debug!(credential = ?granted.by, "an access token was had");
+                let repeated = state.holds(granted);
                 let (granted, fetched) = (granted.clone(), (self.clock)());
-                state.held = Some(Held { granted, fetched, handed: false, doubted: false });
+                state.held = Some(Held { granted, fetched, handed: false, doubted: false, repeated });
                 (state.failed, state.why) = (None, None);
             }
             Err(error) => {
@@ -215,10 +225,16 @@ impl State {
         self.held.as_ref().is_some_and(|held| held.age(now) == Age::Ageing)
     }
 
+    /// Whether this is the token that is held.
+    fn holds(&self, granted: &Granted) -> bool {
+        let same = |held: &Held| held.granted.token.expose_secret() == granted.token.expose_secret();
+        self.held.as_ref().is_some_and(same)
+    }
+
     fn was_handed(&mut self, granted: &Granted) {
-        use secrecy::ExposeSecret as _;
+        let same = self.holds(granted);
         if let Some(held) = &mut self.held {
-            held.handed |= held.granted.token.expose_secret() == granted.token.expose_secret();
+            held.handed |= same;
         }
     }
 }

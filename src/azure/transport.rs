@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::Headers;
 use azure_core::http::{
@@ -15,47 +14,46 @@ use azure_core::http::{
 use azure_core::{Error, Result};
 use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
 
-use crate::net::Http;
+use crate::net::{Answer, Http};
 
-/// How long one exchange with a sign-in may take.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long one exchange may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Our HTTP client, as the library wants one.
 #[derive(Debug)]
 struct Ours(Http);
 
-/// A client for endpoints on this machine or its hypervisor: no TLS, no proxy, no redirect.
-#[derive(Debug)]
-struct Near(reqwest::Client);
-
 #[async_trait::async_trait]
 impl HttpClient for Ours {
     async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
-        let answer = self.0.send(translated(request)?, LIMIT).await;
-        let answer = answer.map_err(|error| {
-            let text = crate::model::chain(&error);
-            Error::with_error(ErrorKind::Io, error, text)
-        })?;
+        let answer = send(&self.0, translated(request)?).await?;
         Ok(response(answer.status, &answer.headers, answer.body))
     }
 }
 
-#[async_trait::async_trait]
-impl HttpClient for Near {
-    async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
-        let failed = |error: reqwest::Error| {
-            let error = error.without_url();
-            let text = crate::model::chain(&error);
-            Error::with_error(ErrorKind::Io, error, text)
-        };
-        let answer = self.0.execute(translated(request)?).await.map_err(failed)?;
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.bytes().await.map_err(failed)?;
-        Ok(response(status, &headers, body.to_vec()))
-    }
+/// The way of a request to Resource Manager: an ID for each, a line in the log without secrets, our client.
+pub(super) fn pipeline(http: &Http) -> Pipeline {
+    let (name, version) = (Some(env!("CARGO_PKG_NAME")), Some(env!("CARGO_PKG_VERSION")));
+    Pipeline::new(name, version, options(Arc::new(Ours(http.clone()))), Vec::new(), Vec::new(), None)
 }
 
-fn translated(request: &Request) -> Result<reqwest::Request> {
+/// What the library is told: this client, and no tries of its own.
+pub(super) fn options(client: Arc<dyn HttpClient>) -> ClientOptions {
+    let (transport, retry) = (Some(Transport::new(client)), RetryOptions::none());
+    ClientOptions { transport, retry, ..ClientOptions::default() }
+}
+
+/// Sends a request. Our error is within the library's.
+pub(super) async fn send(http: &Http, request: reqwest::Request) -> Result<Answer> {
+    let answer = http.send(request, LIMIT).await;
+    answer.map_err(|error| {
+        let text = crate::model::chain(&error);
+        Error::with_error(ErrorKind::Io, error, text)
+    })
+}
+
+/// The library's request, as our client takes it.
+pub(super) fn translated(request: &Request) -> Result<reqwest::Request> {
     let unusable = |error: &dyn std::fmt::Display| {
         Error::with_message(ErrorKind::DataConversion, format!("the request cannot be sent: {error}"))
     };
@@ -80,43 +78,12 @@ fn translated(request: &Request) -> Result<reqwest::Request> {
     Ok(ours)
 }
 
-fn response(status: u16, headers: &reqwest::header::HeaderMap, body: Vec<u8>) -> AsyncRawResponse {
+/// An answer, as the library takes it.
+pub(super) fn response(status: u16, headers: &reqwest::header::HeaderMap, body: Vec<u8>) -> AsyncRawResponse {
     let mut theirs = Headers::new();
     for name in headers.keys() {
         let all: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
         theirs.insert(name.as_str().to_owned(), all.join(", "));
     }
     AsyncRawResponse::from_bytes(StatusCode::from(status), theirs, body)
-}
-
-/// The way of a request to Resource Manager: an ID for each, a line in the log without secrets, our client.
-pub(super) fn pipeline(http: &Http) -> Pipeline {
-    let (name, version) = (Some(env!("CARGO_PKG_NAME")), Some(env!("CARGO_PKG_VERSION")));
-    Pipeline::new(name, version, bare(Arc::new(Ours(http.clone()))), Vec::new(), Vec::new(), None)
-}
-
-/// What a credential of the library is told: our client, this authority, no tries of its own.
-pub(super) fn options(http: &Http, authority: &str) -> ClientOptions {
-    let mut options = bare(Arc::new(Ours(http.clone())));
-    let mut cloud = CustomConfiguration::default();
-    authority.clone_into(&mut cloud.authority_host);
-    options.cloud = Some(Arc::new(CloudConfiguration::Custom(cloud)));
-    options
-}
-
-/// The same for a managed identity, which is asked on this machine.
-pub(super) fn near(connect: Duration) -> std::result::Result<ClientOptions, reqwest::Error> {
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .connect_timeout(connect)
-        .timeout(LIMIT)
-        .build()?;
-    Ok(bare(Arc::new(Near(client))))
-}
-
-fn bare(client: Arc<dyn HttpClient>) -> ClientOptions {
-    let (transport, retry) = (Some(Transport::new(client)), RetryOptions::none());
-    ClientOptions { transport, retry, ..ClientOptions::default() }
 }

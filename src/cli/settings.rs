@@ -124,11 +124,13 @@ fn sign_in() -> Environment {
     let pipelines = || {
         Some(Pipelines {
             service_connection: text("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID")?,
-            access_token: secret("SYSTEM_ACCESSTOKEN")?,
+            access_token: secret("SYSTEM_ACCESSTOKEN"),
+            request_uri: set("SYSTEM_OIDCREQUESTURI").is_some(),
             tenant: text("AZURESUBSCRIPTION_TENANT_ID"),
             client_id: text("AZURESUBSCRIPTION_CLIENT_ID"),
         })
     };
+    let profile = |name: &str, usual: &str| file(name).or_else(|| Some(std::env::home_dir()?.join(usual)));
     Environment {
         tenant: text("AZURE_TENANT_ID"),
         client_id: text("AZURE_CLIENT_ID"),
@@ -139,7 +141,8 @@ fn sign_in() -> Environment {
         identity_endpoint: set("IDENTITY_ENDPOINT").or_else(|| set("MSI_ENDPOINT")).is_some(),
         github: text("ACTIONS_ID_TOKEN_REQUEST_URL").zip(secret("ACTIONS_ID_TOKEN_REQUEST_TOKEN")),
         pipelines: pipelines(),
-        az_profile: file("AZURE_CONFIG_DIR").or_else(|| std::env::home_dir().map(|home| home.join(".azure"))),
+        az_profile: profile("AZURE_CONFIG_DIR", ".azure"),
+        azd_profile: profile("AZD_CONFIG_DIR", ".azd"),
         path: None,
     }
 }

@@ -36,7 +36,7 @@ pub(super) enum TokenFlaw {
 
 impl AccessTokens {
     pub(super) fn new(now: SystemTime) -> Self {
-        let (first, expires) = mint(TENANT, LIFE, now);
+        let (first, expires) = mint(TENANT, AUDIENCE, LIFE, now);
         let issued = Issued { token: first.clone(), tenant: TENANT.to_owned(), expires };
         Self { issued: Mutex::new(VecDeque::from([issued])), first }
     }
@@ -47,8 +47,8 @@ impl AccessTokens {
     }
 
     /// Another token, as a tenant's sign-in answers it.
-    pub(super) fn issue(&self, tenant: &str, life: Duration, now: SystemTime) -> String {
-        let (token, expires) = mint(tenant, life, now);
+    pub(super) fn issue(&self, tenant: &str, audience: &str, life: Duration, now: SystemTime) -> String {
+        let (token, expires) = mint(tenant, audience, life, now);
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         if issued.len() >= KEPT {
             // The first one stays: it is in the endpoint's file.
@@ -108,12 +108,12 @@ impl AccessTokens {
     }
 }
 
-fn mint(tenant: &str, life: Duration, now: SystemTime) -> (String, u64) {
+fn mint(tenant: &str, audience: &str, life: Duration, now: SystemTime) -> (String, u64) {
     let issued = seconds(now);
     let expires = issued.saturating_add(life.as_secs());
     let header = json!({ "typ": "JWT", "alg": "RS256", "kid": hex(&rand::random::<[u8; 10]>()) });
     let payload = json!({
-        "aud": AUDIENCE,
+        "aud": audience,
         "iss": format!("https://sts.windows.net/{tenant}/"),
         "iat": issued,
         "nbf": issued,
@@ -166,7 +166,7 @@ pub(super) fn base64url(bytes: &[u8]) -> String {
     text
 }
 
-fn base64url_decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn base64url_decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let (mut bits, mut held) = (0u32, 0u32);
     for byte in text.bytes() {
@@ -185,7 +185,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 const KEPT: usize = 256;
 
-/// The audience of every token.
+/// The audience of a token that nobody asked for in particular.
 pub(super) const AUDIENCE: &str = "https://management.core.windows.net/";
 /// The tenant that an emulator has when it is told of no other.
 pub(super) const TENANT: &str = "00000000-0000-4000-8000-0000000e0002";

@@ -1,13 +1,12 @@
-//! Azure Resource Manager and sign-in, as far as tunnels need them: one bastion, all of a scope, one way to a token.
+//! Azure Resource Manager, as far as tunnels need it: one bastion, and all of a scope.
 
 use serde_json::{Value, json};
 
-use super::access::{TokenFlaw, base64url, guid};
+use super::access::{TokenFlaw, base64url};
 use super::answers::{FORBIDDEN, arm, arm_error, challenge_in, strike};
 use super::compute;
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
-use super::redact;
 use super::terrain::SimulatedBastion;
 use super::verdict::Verdict;
 use super::world::World;
@@ -268,89 +267,6 @@ fn describe(bastion: &SimulatedBastion, port: u16) -> Value {
         "properties": properties,
     })
 }
-
-/// `login.localhost`.
-pub(super) fn sign_in(world: &World, request: &Request) -> Verdict {
-    let mut entry = RequestEntry::of(EntryKind::Login, request);
-    let fields: Vec<(String, String)> = form_urlencoded::parse(&request.body).into_owned().collect();
-    entry.form = redact::form(&fields);
-    let response = match grant(world, request, &fields) {
-        Ok(response) => response,
-        Err((error, code, text)) => {
-            let trace = guid();
-            let text = format!("AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {trace}");
-            let body = json!({
-                "error": error,
-                "error_description": text,
-                "error_codes": [code],
-                "trace_id": trace,
-                "correlation_id": trace,
-                "error_uri": format!("https://login.localhost:{}/error?code={code}", world.port),
-            });
-            Response::json(400, &body)
-        }
-    };
-    Verdict::answer(entry, response.with("Cache-Control", "no-store, no-cache").with("Pragma", "no-cache"))
-}
-
-type SignInError = (&'static str, u32, &'static str);
-
-fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Result<Response, SignInError> {
-    let field = |name: &str| {
-        fields.iter().find(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.as_str())
-    };
-    let tenant = request.path().strip_suffix("/oauth2/v2.0/token").and_then(|p| p.strip_prefix('/'));
-    if request.method != "POST" || tenant.is_none() {
-        return Err(("invalid_request", 900_561, "The endpoint only accepts POST requests to a token path."));
-    }
-    let rules = world.rules();
-    let Some(tenant) = tenant.and_then(|tenant| rules.tenant(tenant)) else {
-        let text = "Tenant not found. Check to make sure you have the correct one.";
-        return Err(("invalid_request", 90_002, text));
-    };
-    if !request.is_form() {
-        return Err(("invalid_request", 900_144, "The request body must be a form."));
-    }
-    if field("grant_type") != Some("client_credentials") {
-        return Err(("unsupported_grant_type", 70_003, "The app requested an unsupported grant type."));
-    }
-    if field("client_id").is_none() {
-        let text = "The request body must contain the following parameter: 'client_id'.";
-        return Err(("invalid_request", 900_144, text));
-    }
-    if field("client_secret").or(field("client_assertion")).is_none() {
-        let text = "The request body must contain 'client_assertion' or 'client_secret'.";
-        return Err(("invalid_client", 7_000_218, text));
-    }
-    if let (Some(taken), Some(secret)) = (&rules.secret, field("client_secret"))
-        && taken != secret
-    {
-        let text = "Invalid client secret provided. Ensure the secret being sent is the client secret value.";
-        return Err(("invalid_client", 7_000_215, text));
-    }
-    if let Some(assertion) = field("client_assertion")
-        && (field("client_assertion_type") != Some(ASSERTION) || assertion.split('.').count() != 3)
-    {
-        return Err(("invalid_client", 50_027, "JWT token is invalid or malformed."));
-    }
-    let scopes = ["https://management.core.windows.net//.default", "https://management.azure.com/.default"];
-    if !field("scope").is_some_and(|scope| scopes.contains(&scope)) {
-        return Err((
-            "invalid_scope",
-            70_011,
-            "The provided value for the input parameter 'scope' is not valid.",
-        ));
-    }
-    let token = world.tokens.issue(tenant, rules.token_lifetime, clock::now());
-    // A client counts from when the answer comes, which is later than now.
-    let life = rules.token_lifetime.as_secs().saturating_sub(1).max(1);
-    Ok(Response::json(
-        200,
-        &json!({ "token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token }),
-    ))
-}
-
-const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 const NETWORK: &str = "microsoft.network";
 const HOSTS: &str = "bastionhosts";

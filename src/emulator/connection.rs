@@ -16,7 +16,7 @@ use super::log::{EntryKind, RequestEntry};
 use super::tunnel::Handover;
 use super::verdict::{Reply, Verdict};
 use super::world::World;
-use super::{arm, broker, exchange, rdp, tunnel, upgrade};
+use super::{arm, broker, exchange, rdp, sign_in, tunnel, upgrade};
 
 /// Serves one connection until it ends or the emulator does.
 pub(super) async fn serve(world: Arc<World>, config: Arc<ServerConfig>, tcp: TcpStream) {
@@ -100,7 +100,7 @@ async fn judge(world: &World, request: &Request) -> Verdict {
         return arm::manage(world, request);
     }
     if world.is_host(host, "login.localhost") {
-        return arm::sign_in(world, request);
+        return sign_in::sign_in(world, request);
     }
     let terrain = world.terrain();
     if terrain.is_broker(host, world.port) {

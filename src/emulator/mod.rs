@@ -32,6 +32,7 @@ use crate::sys::clock;
 mod access;
 mod answers;
 mod arm;
+mod assertion;
 mod authority;
 mod broker;
 mod compute;
@@ -49,6 +50,7 @@ mod rdp;
 mod redact;
 mod rules;
 mod sessions;
+mod sign_in;
 mod target;
 mod terrain;
 mod traffic;
@@ -60,10 +62,10 @@ mod world;
 
 pub use authority::AuthorityError;
 pub use log::{EntryKind, KEPT, RequestEntry, RequestLog};
-pub use rules::SignInRules;
+pub use rules::{Federation, SignInRules};
 pub use sessions::SessionCounts;
 
-use access::AccessTokens;
+use access::{AUDIENCE, AccessTokens};
 use authority::Authority;
 use log::Journal;
 use world::{Limits, Parts, World};
@@ -220,7 +222,7 @@ impl Emulator {
 
     /// A token of a tenant, as its sign-in would answer it now.
     pub fn issue_token(&self, tenant: &str) -> String {
-        self.world.tokens.issue(tenant, self.world.rules().token_lifetime, clock::now())
+        self.world.tokens.issue(tenant, AUDIENCE, self.world.rules().token_lifetime, clock::now())
     }
 
     /// Takes away a node, as `nodeId` names it: its sessions are lost, their WebSockets reset, and their deletion

@@ -14,17 +14,34 @@ pub struct SignInRules {
     pub tenants: BTreeMap<String, String>,
     /// The one client secret that is taken; none: any.
     pub secret: Option<String>,
+    /// The certificates that are registered with applications, in DER: no other one signs for them.
+    pub certificates: Vec<Vec<u8>>,
+    /// The federated credentials of applications: nobody else vouches for them.
+    pub federations: Vec<Federation>,
     /// What Resource Manager wants of every token, in base64; none: nothing.
     pub claims: Option<String>,
 }
 
+/// A federated credential: whose statement about whom is taken in a secret's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Federation {
+    /// `iss` of the statement.
+    pub issuer: String,
+    /// `sub` of the statement.
+    pub subject: String,
+    /// The issuer's public RSA key, in DER, which Entra would look up there.
+    pub key: Vec<u8>,
+}
+
 impl Default for SignInRules {
-    /// One tenant, any secret, a day.
+    /// One tenant, any secret, no certificate, nobody who vouches, a day.
     fn default() -> Self {
         Self {
             token_lifetime: Duration::from_secs(24 * 60 * 60),
             tenants: BTreeMap::new(),
             secret: None,
+            certificates: Vec::new(),
+            federations: Vec::new(),
             claims: None,
         }
     }

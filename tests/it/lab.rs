@@ -28,8 +28,9 @@ echo = "0 -> web:7"
 log = "requests.jsonl"
 "#;
 
-/// An emulator, and the user's own configuration that makes a cloud of it.
-pub(crate) async fn lab() -> (TestEnv, EmulatorProcess) {
+/// An emulator, and the user's own configuration that makes a cloud of it. Tokens are for its Resource Manager's own
+/// address, unless this names another one.
+pub(crate) async fn lab(audience: Option<&str>) -> (TestEnv, EmulatorProcess) {
     let env = TestEnv::new();
     env.workspace(EMULATED);
     let emulator = env.emulator(&[]).await;
@@ -38,9 +39,10 @@ pub(crate) async fn lab() -> (TestEnv, EmulatorProcess) {
     std::fs::write(env.home().join("lab.pem"), emulator.field("ca_pem")).unwrap();
     let own = env.home().join(".config/bastion");
     std::fs::create_dir_all(&own).unwrap();
+    let audience = audience.map_or(String::new(), |audience| format!("audience = \"{audience}\"\n"));
     let cloud = format!(
-        "[clouds.lab]\nresource_manager = \"https://{arm}\"\nauthority = \"https://{login}\"\n\
-         audience = \"https://management.azure.com\"\nca_file = \"~/lab.pem\"\n"
+        "[clouds.lab]\nresource_manager = \"https://{arm}\"\nauthority = \"https://{login}\"\n{audience}\
+         ca_file = \"~/lab.pem\"\n"
     );
     std::fs::write(own.join("config.toml"), cloud).unwrap();
     env.workspace(
@@ -60,7 +62,28 @@ pub(crate) fn signed_in(env: &TestEnv, arguments: &[&str]) -> Command {
 
 #[tokio::test]
 async fn an_application_signs_in_and_its_bytes_go_through() {
-    let (env, emulator) = lab().await;
+    works("https://management.azure.com", lab(Some("https://management.azure.com")).await).await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_names_no_audience_has_its_resource_managers_address() {
+    let (env, emulator) = lab(None).await;
+    let own = format!("https://{}", emulator.field("resource_manager"));
+    works(&own, (env, emulator)).await;
+}
+
+#[tokio::test]
+async fn an_audience_that_is_nobodys_is_refused_and_told() {
+    let (env, emulator) = lab(Some("https://management.lab.example")).await;
+    let who = process::output(signed_in(&env, &["whoami"]), PATIENCE).await;
+    let told = String::from_utf8_lossy(&who.stderr).into_owned();
+    assert_eq!(who.status.code(), Some(3), "{told}");
+    assert!(told.contains("AADSTS70011: ") && told.contains("`audience`"), "{told}");
+    emulator.into_running().stop().await;
+}
+
+/// Signs in for this audience, and has a tunnel carry bytes with what that gives.
+async fn works(audience: &str, (env, emulator): (TestEnv, EmulatorProcess)) {
     let who = process::output(signed_in(&env, &["whoami"]), PATIENCE).await;
     let told = String::from_utf8_lossy(&who.stdout).into_owned();
     assert!(who.status.success() && told.contains("client-secret") && told.contains(TENANT), "{told}");
@@ -75,12 +98,16 @@ async fn an_application_signs_in_and_its_bytes_go_through() {
     drop(stream);
     let said = env.finish(up).await;
     assert!(!said.contains("hunter2"), "{said}");
+    let requests = env.requests();
+    let scopes = requests.iter().filter(|r| r["kind"] == "login").map(|r| r["form"].to_string());
+    let scopes: Vec<String> = scopes.collect();
+    assert!(!scopes.is_empty() && scopes.iter().all(|form| form.contains(&format!("{audience}/.default"))));
     emulator.into_running().stop().await;
 }
 
 #[tokio::test]
 async fn without_a_secret_it_is_blocked_and_says_what_to_set() {
-    let (env, emulator) = lab().await;
+    let (env, emulator) = lab(None).await;
     let up = env.up(&[]);
     let line = up.wait_line(|line| line.starts_with("blocked"), "a blocked tunnel").await;
     assert!(line.contains("[sign-in]"), "{line}");

@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PSS_SHA256, RsaKeyPair};
 use azure_core::base64::encode_url_safe;
 use azure_core::error::ErrorKind;
 use azure_core::http::ClientMethodOptions;
 use azure_identity::ClientAssertion;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ParsedCertificate;
 use serde_json::json;
 
 use crate::sys::files;
@@ -43,6 +44,8 @@ pub(super) enum CertificateError {
     NoKey,
     #[error("its key is not an RSA key, which Entra demands")]
     NotRsa,
+    #[error("its key is not the one of its first certificate")]
+    Foreign,
 }
 
 impl Certificate {
@@ -64,8 +67,16 @@ impl Certificate {
             PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
             PrivateKeyDer::Sec1(_) | _ => return Err(CertificateError::NotRsa),
         };
+        let key = key.map_err(|_rejected| CertificateError::NotRsa)?;
+        // Entra would say no more of it than that a signature is not right.
+        let certified = ParsedCertificate::try_from(first).map(|parsed| parsed.subject_public_key_info());
+        let certified = certified.map_err(|_malformed| CertificateError::NoCertificate)?;
+        // The key stands at the end of what is said about it.
+        if !certified.ends_with(key.public_key().as_ref()) {
+            return Err(CertificateError::Foreign);
+        }
         Ok(Self {
-            key: key.map_err(|_rejected| CertificateError::NotRsa)?,
+            key,
             thumbprint: encode_url_safe(digest(&SHA256, first)),
             chain: all.iter().map(azure_core::base64::encode).collect(),
             client_id: client_id.to_owned(),
@@ -116,7 +127,7 @@ impl ClientAssertion for Certificate {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{KeyPair as _, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+    use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
     use azure_core::base64::decode_url_safe;
     use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
     use serde_json::Value;
@@ -164,5 +175,7 @@ mod tests {
         assert!(matches!(read(&pem), Err(CertificateError::NoKey)));
         let elliptic = format!("{pem}{}", key.serialize_pem());
         assert!(matches!(read(&elliptic), Err(CertificateError::NotRsa)));
+        let foreign = format!("{pem}{}", KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap().serialize_pem());
+        assert!(matches!(read(&foreign), Err(CertificateError::Foreign)));
     }
 }

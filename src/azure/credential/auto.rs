@@ -106,3 +106,19 @@ fn out_of_question(kind: CredentialKind, environment: &Environment) -> Option<St
     let hint = "neither IDENTITY_ENDPOINT nor MSI_ENDPOINT is set";
     (kind == CredentialKind::ManagedIdentity && !environment.identity_endpoint).then(|| hint.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_service_is_asked_on_a_hint_only() {
+        let out = |identity_endpoint: bool| {
+            let environment = Environment { identity_endpoint, ..Environment::default() };
+            let all = ORDER.into_iter().filter(|kind| out_of_question(*kind, &environment).is_some());
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(out(false), [CredentialKind::ManagedIdentity]);
+        assert_eq!(out(true), []);
+    }
+}

@@ -89,17 +89,48 @@ impl SignInError {
 
     /// What a source said, understood as far as it can be.
     pub(super) fn said(credential: CredentialKind, said: &str, tenant: Option<&str>, audience: &str) -> Self {
-        let flaw = flaw(said);
+        let found = flaw(said);
+        // An application has no sign-in that could expire, only what it shows.
+        let shown = found == Flaw::Expired && !is_program(credential);
+        let flaw = if shown { Flaw::Secret } else { found };
         let what = match (flaw, credential) {
             (Flaw::Absent, _) => format!("{} is not installed (not found on PATH)", program(credential)),
             (Flaw::SignedOut, _) => format!("nobody is signed in to {}", program(credential)),
             _ => first_line(said),
         };
-        let error = Self::new(credential, flaw, what);
-        match way_out(credential, flaw, tenant, audience) {
-            Some(way_out) => error.way_out(way_out),
-            None => error,
+        let way_out =
+            by_reason(credential, flaw, said).or_else(|| way_out(credential, flaw, tenant, audience));
+        // Entra and the metadata service say no in so many words; none of them passes by itself.
+        let said_no = flaw == Flaw::Unclear && !is_program(credential);
+        let flaw = if said_no { Flaw::Secret } else { flaw };
+        Self { way_out, ..Self::new(credential, flaw, what) }
+    }
+
+    /// The same of an answer of a metadata service. What is not said in words may be anything, and is not told.
+    pub(super) fn of_metadata(self, status: u16, body: &[u8]) -> Self {
+        if !self.what.starts_with("The request failed:") {
+            return self;
         }
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let words = ["error_description", "message"].iter().find_map(|name| body.get(name)?.as_str());
+        let what = match words {
+            Some(words) => format!("HTTP {status}: {}", printable(words, 300)),
+            None => format!("HTTP {status}"),
+        };
+        Self { what, ..self }
+    }
+
+    /// The same of an answer that is not the JSON that it should be. What it is instead may be a token, so it is not told.
+    pub(super) fn not_json(self, line: usize, column: usize) -> Self {
+        let what = format!("its answer is not the JSON that it should be (line {line}, column {column})");
+        let way_out = if !is_program(self.credential) {
+            "most likely something on the way answered in its place, such as a proxy's page"
+        } else if self.credential == CredentialKind::AzureCli {
+            "see what `az account get-access-token --query expires_on` answers"
+        } else {
+            "see whether `azd auth token -o json` answers with JSON"
+        };
+        Self { what, way_out: Some(way_out.to_owned()), ..self }
     }
 }
 
@@ -126,21 +157,77 @@ pub(in crate::azure) fn az_login(
     format!("`{command}`")
 }
 
+/// The sign-in to azd that fits.
+pub(in crate::azure) fn azd_login(tenant: Option<&str>) -> String {
+    match tenant.filter(|tenant| is_plain(tenant)) {
+        Some(tenant) => format!("`azd auth login --tenant-id {tenant}`"),
+        None => "`azd auth login`".to_owned(),
+    }
+}
+
 /// Whether a text from elsewhere may stand in a command that a person is asked to type.
 fn is_plain(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:/+=".contains(&b);
     !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
 }
 
+/// Whether a status is one of a server that is busy, broken or being moved.
+pub(super) fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 410 | 429 | 500..=599)
+}
+
+fn is_program(credential: CredentialKind) -> bool {
+    matches!(credential, CredentialKind::AzureCli | CredentialKind::AzureDeveloperCli)
+}
+
+/// What mends it where the words themselves say what that is.
+fn by_reason(credential: CredentialKind, flaw: Flaw, said: &str) -> Option<String> {
+    if !matches!(flaw, Flaw::Secret | Flaw::Unclear) {
+        return None;
+    }
+    let has = |wanted: &[u32]| codes(said).any(|code| wanted.contains(&code));
+    let way_out = match credential {
+        _ if has(&[70_011, 500_011]) => {
+            "tokens are not given for that audience there: correct the cloud's `audience` in your own configuration"
+        }
+        CredentialKind::ClientCertificate if has(&[OUT_OF_TIME]) => {
+            "set the clock of this machine: what it signs is not good yet, or no longer, by Entra's clock"
+        }
+        CredentialKind::WorkloadIdentity if has(&[OUT_OF_TIME]) => {
+            "the token in AZURE_FEDERATED_TOKEN_FILE is out of date: is it still being renewed?"
+        }
+        CredentialKind::AzurePipelines if said.contains("OIDC endpoint") => {
+            "map `SYSTEM_ACCESSTOKEN: $(System.AccessToken)` in the step's `env`, and let the pipeline use the service \
+             connection in AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"
+        }
+        CredentialKind::ManagedIdentity if said.contains("has not been assigned") => {
+            "assign that identity to this resource, or correct `client_id` or AZURE_CLIENT_ID"
+        }
+        CredentialKind::ManagedIdentity => {
+            "leave IDENTITY_ENDPOINT and IDENTITY_HEADER as Azure sets them, and give this resource an identity"
+        }
+        CredentialKind::Auto
+        | CredentialKind::AzureCli
+        | CredentialKind::AzureDeveloperCli
+        | CredentialKind::AzurePipelines
+        | CredentialKind::Broker
+        | CredentialKind::ClientCertificate
+        | CredentialKind::ClientSecret
+        | CredentialKind::Github
+        | CredentialKind::Login
+        | CredentialKind::WorkloadIdentity => return None,
+    };
+    Some(way_out.to_owned())
+}
+
+/// A statement was not good yet, or no longer.
+const OUT_OF_TIME: u32 = 700_024;
+
 fn program(credential: CredentialKind) -> &'static str {
     if credential == CredentialKind::AzureDeveloperCli { "azd" } else { "az" }
 }
 
 fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audience: &str) -> Option<String> {
-    let azd = || match tenant.filter(|tenant| is_plain(tenant)) {
-        Some(tenant) => format!("`azd auth login --tenant-id {tenant}`"),
-        None => "`azd auth login`".to_owned(),
-    };
     match (credential, flaw) {
         (_, Flaw::Passing | Flaw::Unclear | Flaw::None | Flaw::NotYet) => None,
         (CredentialKind::AzureCli, Flaw::Absent) => {
@@ -155,7 +242,7 @@ fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audienc
             az_login(tenant, None, None)
         )),
         (CredentialKind::AzureCli, _) => Some(az_login(tenant, None, None)),
-        (CredentialKind::AzureDeveloperCli, _) => Some(azd()),
+        (CredentialKind::AzureDeveloperCli, _) => Some(azd_login(tenant)),
         (CredentialKind::ClientSecret, Flaw::Secret) => {
             Some("give AZURE_CLIENT_SECRET a secret of that application which has not expired".to_owned())
         }
@@ -190,8 +277,20 @@ fn flaw(said: &str) -> Flaw {
             }
             // Unknown account, application or tenant.
             50_020 | 50_034 | 50_059 | 50_128 | 90_002 | 90_072 | 700_016 => return Flaw::WrongTenant,
-            // Secret, certificate, federated assertion.
-            7_000_215 | 7_000_222 | 7_000_218 | 700_024 | 700_027 | 70_021 | 700_211..=700_213 | 50_012 => {
+            // Secret, certificate, federated assertion; and an audience that nobody is.
+            50_012
+            | 50_027
+            | 70_021
+            | 700_021
+            | 700_023
+            | 700_024
+            | 700_027
+            | 700_211..=700_213
+            | 5_002_723
+            | 7_000_215
+            | 7_000_218
+            | 7_000_222
+            | 7_002_138 => {
                 return Flaw::Secret;
             }
             _ => {}
@@ -241,80 +340,11 @@ fn first_line(said: &str) -> String {
     // Where the authority's answer is not one that it knows, the library has nothing to say but where to read on.
     let is_reason = |line: &&str| !line.is_empty() && !line.starts_with("To troubleshoot");
     let line = lines.find(is_reason).unwrap_or("the sign-in service gave no reason that can be read");
-    // Entra adds identifiers of the request.
+    // Entra adds identifiers of the request, and the library headers, where there are any.
     let line = line.split(" Trace ID:").next().unwrap_or(line);
+    let line = line.strip_suffix(" Headers").unwrap_or(line);
     printable(line, 300)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AUDIENCE: &str = "https://management.core.windows.net/";
-
-    fn told(credential: CredentialKind, said: &str) -> String {
-        let error = SignInError::said(credential, said, Some("contoso.com"), AUDIENCE);
-        let way_out = error.way_out.as_deref().unwrap_or_default();
-        format!("{error} | {:?} | {way_out}", error.flaw).trim_end().to_owned()
-    }
-
-    #[test]
-    fn what_az_says_becomes_what_to_type() {
-        let said = [
-            "AzureCliCredential authentication failed. az not found on PATH\nTo troubleshoot, visit https://x",
-            "AzureCliCredential authentication failed. ERROR: Please run 'az login' to setup account.\n",
-            "ERROR: AADSTS700082: The refresh token has expired due to inactivity. Trace ID: 1\nInteractive \
-             authentication is needed. Please run:\naz login",
-            "ERROR: AADSTS50076: Due to a configuration change, you must use multi-factor authentication.\naz login",
-            "ERROR: AADSTS50020: User account 'a' from identity provider 'b' does not exist in tenant 'c'.\naz login",
-            "ERROR: AADSTS90002: Tenant 'nowhere' not found.",
-            "ERROR: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded",
-            "ERROR: The command failed with an unexpected error. Here is the traceback:",
-            "AzureCliCredential authentication failed. \nTo troubleshoot, visit https://x",
-        ];
-        let told: Vec<String> = said.map(|said| told(CredentialKind::AzureCli, said)).into();
-        insta::assert_snapshot!(told.join("\n"), @r"
-        azure-cli: az is not installed (not found on PATH) | Absent | install the Azure CLI, then `az login`; or choose another `credential`
-        azure-cli: nobody is signed in to az | SignedOut | `az login --tenant contoso.com`
-        azure-cli: AADSTS700082: The refresh token has expired due to inactivity. | Expired | `az login --tenant contoso.com`
-        azure-cli: AADSTS50076: Due to a configuration change, you must use multi-factor authentication. | Interaction | `az login --tenant contoso.com --scope https://management.core.windows.net//.default`
-        azure-cli: AADSTS50020: User account 'a' from identity provider 'b' does not exist in tenant 'c'. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
-        azure-cli: AADSTS90002: Tenant 'nowhere' not found. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
-        azure-cli: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded | Passing |
-        azure-cli: The command failed with an unexpected error. Here is the traceback: | Unclear |
-        azure-cli: the sign-in service gave no reason that can be read | Unclear |
-        ");
-    }
-
-    #[test]
-    fn what_entra_says_of_applications() {
-        let said = [
-            (CredentialKind::ClientSecret, "AADSTS7000215: Invalid client secret provided. Trace ID: 1"),
-            (CredentialKind::ClientSecret, "AADSTS7000222: The provided client secret keys are expired."),
-            (CredentialKind::ClientSecret, "AADSTS700016: Application with identifier 'x' was not found."),
-            (CredentialKind::ClientCertificate, "AADSTS700027: The certificate is not registered."),
-            (CredentialKind::Github, "AADSTS700213: No matching federated identity record found."),
-            (CredentialKind::AzureDeveloperCli, "\nnot logged in, run `azd auth login` to login"),
-        ];
-        let told: Vec<String> = said.map(|(credential, said)| told(credential, said)).into();
-        insta::assert_snapshot!(told.join("\n"), @r"
-        client-secret: AADSTS7000215: Invalid client secret provided. | Secret | give AZURE_CLIENT_SECRET a secret of that application which has not expired
-        client-secret: AADSTS7000222: The provided client secret keys are expired. | Secret | give AZURE_CLIENT_SECRET a secret of that application which has not expired
-        client-secret: AADSTS700016: Application with identifier 'x' was not found. | WrongTenant | correct `tenant`, AZURE_TENANT_ID and AZURE_CLIENT_ID
-        client-certificate: AADSTS700027: The certificate is not registered. | Secret | register the certificate in AZURE_CLIENT_CERTIFICATE_PATH with that application
-        github: AADSTS700213: No matching federated identity record found. | Secret | add a federated credential to the application that fits this job's subject
-        azure-developer-cli: nobody is signed in to azd | SignedOut | `azd auth login --tenant-id contoso.com`
-        ");
-    }
-
-    #[test]
-    fn nothing_from_elsewhere_gets_into_a_command() {
-        for hostile in ["x; rm -rf ~", "$(id)", "`id`", "a b", "--help", "a\"b", ""] {
-            assert_eq!(az_login(Some(hostile), None, Some(hostile)), "`az login`", "{hostile}");
-        }
-        assert_eq!(
-            az_login(Some("t-1"), Some(AUDIENCE), Some("eyJ0==")),
-            "`az login --tenant t-1 --scope https://management.core.windows.net//.default --claims-challenge \"eyJ0==\"`"
-        );
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! A managed identity: asked on this machine, and only where there is reason to believe that there is one.
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::flaw::{Flaw, SignInError};
-use crate::azure::transport;
+use super::transport;
 use crate::model::CredentialKind;
 
 /// The instance metadata service of a virtual machine.
@@ -35,12 +37,15 @@ pub(super) fn identity(client_id: Option<&str>) -> azure_core::Result<Arc<dyn To
     Ok(credential)
 }
 
-/// Refuses to wait for a metadata service that is not there: elsewhere its address leads nowhere, silently.
+/// Refuses to wait for a metadata service that is not there: elsewhere its address leads nowhere, silently. Where an
+/// endpoint is named, nobody else is asked.
 pub(super) async fn is_there(endpoint: bool) -> Result<(), SignInError> {
-    if endpoint {
-        return Ok(());
-    }
-    match timeout(CONNECT, TcpStream::connect(METADATA)).await {
+    if endpoint { Ok(()) } else { answers(TcpStream::connect(METADATA)).await }
+}
+
+/// Whether a connection comes about in time.
+async fn answers<T>(connecting: impl Future<Output = io::Result<T>>) -> Result<(), SignInError> {
+    match timeout(CONNECT, connecting).await {
         Ok(Ok(_there)) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(SignInError::new(
             CredentialKind::ManagedIdentity,
@@ -48,5 +53,24 @@ pub(super) async fn is_there(endpoint: bool) -> Result<(), SignInError> {
             "no managed identity endpoint answers on this machine (IDENTITY_ENDPOINT is not set)",
         )
         .way_out("run on an Azure resource that has an identity, or choose another `credential`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_metadata_service_has_half_a_second_to_accept() {
+        let began = Instant::now();
+        let error = answers(pending::<io::Result<()>>()).await.unwrap_err();
+        assert_eq!((began.elapsed(), error.flaw), (Duration::from_millis(500), Flaw::Absent));
+        let refused = answers(ready(Err::<(), _>(io::ErrorKind::ConnectionRefused.into()))).await;
+        assert_eq!(refused.unwrap_err().flaw, Flaw::Absent);
+        assert_eq!(answers(ready(Ok(()))).await, Ok(()));
     }
 }

@@ -21,11 +21,12 @@ mod github;
 mod managed;
 mod process;
 mod ready;
+mod transport;
 
 pub use flaw::{Flaw, SignInError};
 
 pub(super) use auto::Auto;
-pub(super) use flaw::az_login;
+pub(super) use flaw::{az_login, azd_login};
 pub(super) use ready::{Ground, Ready};
 
 /// What a credential does, some time.
@@ -96,6 +97,8 @@ pub struct Environment {
     pub pipelines: Option<Pipelines>,
     /// Where az keeps its profile: `AZURE_CONFIG_DIR`, or `.azure` at home.
     pub az_profile: Option<PathBuf>,
+    /// Where azd keeps its own: `AZD_CONFIG_DIR`, or `.azd` at home.
+    pub azd_profile: Option<PathBuf>,
     /// `PATH`, in which az and azd are looked for; none: as this process has it.
     pub path: Option<OsString>,
 }
@@ -106,7 +109,9 @@ pub struct Pipelines {
     /// `AZURESUBSCRIPTION_SERVICE_CONNECTION_ID`.
     pub service_connection: String,
     /// `SYSTEM_ACCESSTOKEN`.
-    pub access_token: SecretString,
+    pub access_token: Option<SecretString>,
+    /// Whether `SYSTEM_OIDCREQUESTURI` is set, which Azure's library reads by itself.
+    pub request_uri: bool,
     /// `AZURESUBSCRIPTION_TENANT_ID`.
     pub tenant: Option<String>,
     /// `AZURESUBSCRIPTION_CLIENT_ID`.
@@ -126,11 +131,14 @@ impl fmt::Debug for Pipelines {
 }
 
 impl Environment {
-    /// The files of az's profile that change when somebody signs in or out.
+    /// The files of az's profile, and of azd's, that change when somebody signs in or out.
     pub(super) fn profile_files(&self) -> Vec<PathBuf> {
         // The token cache is encrypted on some systems, and named otherwise there.
         let names = ["azureProfile.json", "msal_token_cache.json", "msal_token_cache.bin"];
-        self.az_profile.iter().flat_map(|directory| names.map(|name| directory.join(name))).collect()
+        let az = self.az_profile.iter().flat_map(|directory| names.map(|name| directory.join(name)));
+        // Who is signed in; azd's token cache also changes whenever a token is asked for.
+        let azd = self.azd_profile.iter().map(|directory| directory.join("auth.json"));
+        az.chain(azd).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use azure_core::credentials::{Secret, TokenCredential};
+use azure_core::error::ErrorKind;
 use azure_identity::{
     AzurePipelinesCredential, AzurePipelinesCredentialOptions, ClientAssertionCredential,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
@@ -14,10 +15,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
 use super::assertion::Certificate;
-use super::flaw::{Flaw, SignInError, scope};
-use super::github::Job;
-use super::{Asking, Credential, Environment, Granted, managed, process};
-use crate::azure::transport;
+use super::flaw::{Flaw, SignInError, is_passing, scope};
+use super::github::{Job, JobError};
+use super::{Asking, Credential, Environment, Granted, managed, process, transport};
 use crate::model::{CredentialKind, Identity, chain};
 use crate::net::{Http, HttpError};
 
@@ -83,7 +83,11 @@ impl Ready {
             CredentialKind::ManagedIdentity => {
                 managed::is_there(self.environment().identity_endpoint).await?;
                 let environment = self.environment();
-                managed::identity(self.identity.client_id.as_deref().or(environment.client_id.as_deref()))
+                let client_id = self.identity.client_id.as_deref().or(environment.client_id.as_deref());
+                Ok(managed::identity(client_id).map_err(|error| {
+                    SignInError::new(self.kind, Flaw::Secret, chain(&error))
+                        .way_out("`credential = \"azure-cli\"` where there is an az, as in Cloud Shell")
+                })?)
             }
             CredentialKind::WorkloadIdentity => self.workload()?,
             CredentialKind::Github => self.github()?,
@@ -145,20 +149,33 @@ impl Ready {
             client_id: Some(client_id),
             token_file_path: Some(path),
         };
-        let made = WorkloadIdentityCredential::new(Some(options));
-        Ok(made.map(|made| made as Arc<dyn TokenCredential>))
+        // It reads the file now, and what is made here is asked once.
+        let made = WorkloadIdentityCredential::new(Some(options)).map_err(|error| {
+            SignInError::new(self.kind, Flaw::Secret, chain(&error)).way_out(
+                "name the file that Kubernetes writes the pod's token to in AZURE_FEDERATED_TOKEN_FILE",
+            )
+        })?;
+        Ok(Ok(made))
     }
 
     fn pipelines(&self) -> Result<Made, SignInError> {
         let Some(task) = self.environment().pipelines.clone() else {
             return Err(self.missing("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"));
         };
+        // A step has it only where its author says so.
+        let token = task.access_token.ok_or_else(|| {
+            let way_out = "map `SYSTEM_ACCESSTOKEN: $(System.AccessToken)` in the step's `env`";
+            self.missing("SYSTEM_ACCESSTOKEN").way_out(way_out)
+        })?;
+        if !task.request_uri {
+            return Err(self.missing("SYSTEM_OIDCREQUESTURI"));
+        }
         let tenant = self.identity.tenant.clone().or(task.tenant);
         let client_id = self.identity.client_id.clone().or(task.client_id);
         let tenant = tenant.ok_or_else(|| self.missing("AZURESUBSCRIPTION_TENANT_ID"))?;
         let client_id = client_id.ok_or_else(|| self.missing("AZURESUBSCRIPTION_CLIENT_ID"))?;
         let options = AzurePipelinesCredentialOptions { credential_options: self.assertion() };
-        let token = Secret::new(task.access_token.expose_secret().to_owned());
+        let token = Secret::new(token.expose_secret().to_owned());
         let connection = &task.service_connection;
         let made = AzurePipelinesCredential::new(tenant, client_id, connection, token, Some(options));
         Ok(made.map(|made| made as Arc<dyn TokenCredential>))
@@ -172,7 +189,10 @@ impl Ready {
 
     fn file(&self, path: &Path, what: &str) -> SignInError {
         let text = format!("AZURE_CLIENT_CERTIFICATE_PATH names {}: {what}", path.display());
-        SignInError::new(self.kind, Flaw::Secret, text)
+        SignInError::new(self.kind, Flaw::Secret, text).way_out(
+            "name a PEM file with the application's certificate and its RSA key, without a password, in \
+             AZURE_CLIENT_CERTIFICATE_PATH",
+        )
     }
 
     async fn ask(&self, audience: &str) -> Result<Granted, SignInError> {
@@ -194,19 +214,31 @@ impl Ready {
     fn failure(&self, error: &azure_core::Error, audience: &str) -> SignInError {
         let tenant = self.identity.tenant.as_deref();
         let understood = SignInError::said(self.kind, &error.to_string(), tenant, audience);
-        if passes(error) {
+        if let Some(job) = causes(error).find_map(|cause| cause.downcast_ref::<JobError>()) {
+            // Nobody asked Entra yet: what it would say is not what is meant.
+            let error = SignInError::new(self.kind, job.flaw(), understood.what);
+            return match job.way_out() {
+                Some(way_out) => error.way_out(way_out),
+                None => error,
+            };
+        }
+        let answer = causes(error).find_map(|cause| {
+            let kind = cause.downcast_ref::<azure_core::Error>()?.kind();
+            let ErrorKind::HttpResponse { status, raw_response, .. } = kind else { return None };
+            Some((u16::from(*status), raw_response.as_ref().map(|raw| raw.body().as_ref())))
+        });
+        let understood = match answer {
+            Some((status, body)) => understood.of_metadata(status, body.unwrap_or_default()),
+            None => understood,
+        };
+        if answer.is_some_and(|(status, _)| is_passing(status)) || is_of_network(error) {
             // What a network or a busy server did is not mended by signing in, whatever its words are.
             return SignInError::new(self.kind, Flaw::Passing, understood.what);
         }
-        if understood.flaw == Flaw::Unclear && !self.is_program() {
-            // Entra and the metadata service say no in so many words; none of them passes by itself.
-            return SignInError::new(self.kind, Flaw::Secret, understood.what);
+        match causes(error).find_map(|cause| cause.downcast_ref::<serde_json::Error>()) {
+            Some(json) => understood.not_json(json.line(), json.column()),
+            None => understood,
         }
-        understood
-    }
-
-    fn is_program(&self) -> bool {
-        matches!(self.kind, CredentialKind::AzureCli | CredentialKind::AzureDeveloperCli)
     }
 }
 
@@ -218,18 +250,14 @@ impl Credential for Ready {
     }
 }
 
-/// Whether a failure is one of the network, or of a server that is busy or broken.
-fn passes(error: &azure_core::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<HttpError>() || error.is::<reqwest::Error>() {
-            return true;
-        }
-        let status = error.downcast_ref::<azure_core::Error>().and_then(azure_core::Error::http_status);
-        if status.is_some_and(|status| matches!(u16::from(status), 408 | 410 | 429 | 500..=599)) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+/// An error and what is below it.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// Whether a failure is one of the network.
+fn is_of_network(error: &azure_core::Error) -> bool {
+    causes(error).any(|cause| cause.is::<HttpError>() || cause.is::<reqwest::Error>())
 }

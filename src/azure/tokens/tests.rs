@@ -184,6 +184,25 @@ async fn a_refused_token_is_replaced_once_for_all_who_had_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_with_a_memory_of_its_own_is_known_by_what_it_gives_again() {
+    struct Remembering(Mutex<&'static str>);
+    impl Credential for Remembering {
+        fn token<'a>(&'a self, _audience: &'a str) -> Asking<'a> {
+            let token = (*self.0.lock().unwrap()).to_owned().into();
+            let (expires, by) = (clock() + HOUR, CredentialKind::AzureCli);
+            Box::pin(async move { Ok(Granted { token, expires, by, passed: Vec::new() }) })
+        }
+    }
+    let source = Arc::new(Remembering(Mutex::new("old")));
+    let credential: Arc<dyn Credential> = Arc::<Remembering>::clone(&source);
+    let tokens = Tokens::new(credential, "x", clock);
+    assert_eq!((&*had(&tokens, false).await, tokens.repeated()), ("old", None));
+    assert_eq!((&*had(&tokens, true).await, tokens.repeated()), ("old", Some(CredentialKind::AzureCli)));
+    *source.0.lock().unwrap() = "new";
+    assert_eq!((&*had(&tokens, true).await, tokens.repeated()), ("new", None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_nobody_had_yet_is_fresh() {
     let script = Script::of(&[Ok(Duration::from_secs(100))]);
     let tokens = tokens(&script);

@@ -9,6 +9,7 @@ mod pure;
 mod rdp;
 mod rest;
 mod serve;
+mod sign_in;
 mod socket;
 mod streams;
 mod update;

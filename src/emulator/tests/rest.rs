@@ -1,4 +1,4 @@
-//! ARM, sign-in, and the rules of the token exchange: G1–G19, G22, G33–G35, G41.
+//! ARM, and the rules of the token exchange: G1–G19, G22, G33–G35, G41.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -94,34 +94,6 @@ async fn arm_answers_the_host_that_a_workspace_wants_wrong() {
     let dns_name = Some("evil/@x".to_owned());
     let site = Site::with(with_traits(BastionTraits { dns_name, ..BastionTraits::default() })).await;
     assert_eq!(site.read_bastion().await.json()["properties"]["dnsName"], "evil/@x");
-}
-
-#[tokio::test]
-async fn sign_in_issues_tokens_that_count() {
-    let site = Site::start().await;
-    let host = format!("login.localhost:{}", site.endpoint.address.port());
-    let line = format!("POST /{TENANT}/oauth2/v2.0/token");
-    let form = "Content-Type: application/x-www-form-urlencoded";
-    let body = "grant_type=client_credentials&client_id=x&client_secret=y\
-                &scope=https%3A%2F%2Fmanagement.azure.com%2F.default";
-    let answer = site.ask(&host, &line, &[form], body).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let json = answer.json();
-    assert_eq!(json["token_type"], "Bearer");
-    let token = json["access_token"].as_str().unwrap();
-    assert_ne!(token, site.endpoint.token);
-    Session::of(&site.exchange(&site.form(ECHO, &[("aztoken", token)]), &[]).await);
-
-    for (line, body, error) in [
-        (line.as_str(), body.replace("client_credentials", "password"), "unsupported_grant_type"),
-        (line.as_str(), body.replace("&client_secret=y", ""), "invalid_client"),
-        (line.as_str(), body.replace("management.azure", "graph.microsoft"), "invalid_scope"),
-        ("POST /elsewhere/oauth2/v2.0/token", body.to_owned(), "invalid_request"),
-    ] {
-        let answer = site.ask(&host, line, &[form], &body).await;
-        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(error)));
-        assert!(answer.json()["error_description"].as_str().unwrap().starts_with("AADSTS"));
-    }
 }
 
 #[tokio::test]

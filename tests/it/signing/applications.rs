@@ -1,18 +1,21 @@
 //! Applications: secrets and certificates, at the emulator's own sign-in.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bastion::azure::Environment;
+use azure_core::base64::decode_url_safe;
+use bastion::azure::{Addresses, Environment, Flaw, SignInError, SignIns};
 use bastion::emulator::{Emulator, SignInRules};
-use bastion::model::{CredentialKind, Emulation, State};
-use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
+use bastion::model::{Blocked, CredentialKind, Disposition, Emulation, State};
+use bastion::net::{Network, Trust};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{desired, emulator, identity, logins, surroundings};
+use super::stand_in::{Asked, StandIn};
+use super::statements::{SUBJECT, Signer};
+use super::{desired, emulator, identity, logins, sign_ins, surroundings, unauthorized};
 use crate::supervised::Supervised;
 
 fn application() -> Environment {
@@ -54,29 +57,196 @@ async fn a_token_that_expires_in_mid_life_is_replaced_and_nothing_breaks() {
 }
 
 #[tokio::test]
+async fn one_401_is_answered_with_another_token() {
+    let emulator = emulator(vec![unauthorized(1)]).await;
+    let supervised = start(&emulator, application(), CredentialKind::ClientSecret).await;
+    supervised.until_state("a", State::Ready).await;
+    assert_eq!(logins(&emulator), 2);
+    supervised.stop().await;
+}
+
+fn certified(directory: &TempDir, signer: &Signer) -> Environment {
+    let path = directory.path().join("app.pem");
+    std::fs::write(&path, &signer.pem).unwrap();
+    Environment { client_certificate: Some(path), client_secret: None, ..application() }
+}
+
+/// What a tunnel says that cannot be had.
+async fn blocked(emulator: &Emulator, environment: Environment, kind: CredentialKind) -> String {
+    let supervised = start(emulator, environment, kind).await;
+    let reason = supervised.until_state("a", State::Blocked).await.reason.unwrap();
+    supervised.stop().await;
+    format!("[{}] {} | {}", reason.code, reason.what, reason.hint.unwrap_or_default())
+}
+
+#[tokio::test]
 async fn a_certificate_is_as_good_as_a_secret() {
-    let directory = tempfile::tempdir().unwrap();
-    let path: PathBuf = directory.path().join("app.pem");
-    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
-    let certificate = CertificateParams::default().self_signed(&key).unwrap().pem();
-    std::fs::write(&path, format!("{}{certificate}", key.serialize_pem())).unwrap();
-    let emulator = emulator(Vec::new()).await;
-    let environment = Environment { client_certificate: Some(path), client_secret: None, ..application() };
+    let (emulator, directory, signer) =
+        (emulator(Vec::new()).await, tempfile::tempdir().unwrap(), Signer::new());
+    emulator.set_sign_in(signer.registered());
+    let environment = certified(&directory, &signer);
     let supervised = start(&emulator, environment, CredentialKind::ClientCertificate).await;
+    let tunnel = supervised.until_state("a", State::Ready).await;
+    let mut stream = TcpStream::connect(tunnel.listen[0]).await.unwrap();
+    echoes(&mut stream).await;
+    supervised.stop().await;
+    assert_eq!(emulator.sessions().violations, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate() {
+    let (emulator, directory, signer) =
+        (emulator(Vec::new()).await, tempfile::tempdir().unwrap(), Signer::new());
+    emulator.set_sign_in(Signer::new().registered());
+    let certificate = CredentialKind::ClientCertificate;
+    let environment = certified(&directory, &signer);
+    let mut all = vec![blocked(&emulator, environment.clone(), certificate).await];
+    // The right certificate, and another key.
+    emulator.set_sign_in(signer.registered());
+    let own = signer.pem.split("-----BEGIN PRIVATE KEY").next().unwrap();
+    let another = Signer::new();
+    let (_, key) = another.pem.split_once("-----BEGIN PRIVATE KEY").unwrap();
+    let path = environment.client_certificate.clone().unwrap();
+    std::fs::write(&path, format!("{own}-----BEGIN PRIVATE KEY{key}")).unwrap();
+    all.push(blocked(&emulator, environment.clone(), certificate).await);
+    std::fs::write(&path, own).unwrap();
+    all.push(blocked(&emulator, environment.clone(), certificate).await);
+    std::fs::remove_file(&path).unwrap();
+    all.push(blocked(&emulator, environment, certificate).await);
+    let all = all.join("\n").replace(&*directory.path().to_string_lossy(), "DIRECTORY");
+    insta::assert_snapshot!(all, @r"
+    [sign-in] getting an access token: client-certificate: AADSTS700027: The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found.] | register the certificate in AZURE_CLIENT_CERTIFICATE_PATH with that application
+    [sign-in] getting an access token: client-certificate: AZURE_CLIENT_CERTIFICATE_PATH names DIRECTORY/app.pem: its key is not the one of its first certificate | name a PEM file with the application's certificate and its RSA key, without a password, in AZURE_CLIENT_CERTIFICATE_PATH
+    [sign-in] getting an access token: client-certificate: AZURE_CLIENT_CERTIFICATE_PATH names DIRECTORY/app.pem: it holds no private key in PEM form; a key with a password is not supported | name a PEM file with the application's certificate and its RSA key, without a password, in AZURE_CLIENT_CERTIFICATE_PATH
+    [sign-in] getting an access token: client-certificate: AZURE_CLIENT_CERTIFICATE_PATH names DIRECTORY/app.pem: it cannot be read: No such file or directory (os error 2) | name a PEM file with the application's certificate and its RSA key, without a password, in AZURE_CLIENT_CERTIFICATE_PATH
+    ");
+    assert_eq!(logins(&emulator), 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_told_of_where_a_certificate_signs() {
+    fn late() -> SystemTime {
+        bastion::sys::clock::now() - Duration::from_secs(3600)
+    }
+    let (emulator, directory, signer) =
+        (emulator(Vec::new()).await, tempfile::tempdir().unwrap(), Signer::new());
+    emulator.set_sign_in(signer.registered());
+    let sign_ins = sign_ins(&emulator, certified(&directory, &signer), late);
+    let tokens = sign_ins.tokens(&identity(CredentialKind::ClientCertificate, None));
+    let error = tokens.token(false).await.unwrap_err();
+    assert!(error.what.starts_with("AADSTS700024: "), "{error}");
+    assert_eq!((error.flaw, error.disposition()), (Flaw::Secret, Disposition::Blocked(Blocked::SignIn)));
+    insta::assert_snapshot!(error.way_out.unwrap(), @"set the clock of this machine: what it signs is not good yet, or no longer, by Entra's clock");
+}
+
+/// Whoever signs in where a stand-in is, below a path.
+fn below(path: &str, stand_in: &StandIn, environment: Environment) -> SignIns {
+    let network = Network::new(&Trust::Only(stand_in.ca_pem.clone(), Vec::new()), None, "test").unwrap();
+    let addresses = Addresses {
+        resource_manager: "management.lab.example".to_owned(),
+        authority: format!("{}{path}", stand_in.origin),
+        audience: "https://management.lab.example".to_owned(),
+    };
+    SignIns::new(&addresses, environment, network.http().unwrap(), bastion::sys::clock::now)
+}
+
+/// As an authority of a cloud's own has one; the statement of a certificate is for that very URL.
+#[tokio::test]
+async fn an_authority_may_have_a_path() {
+    let (directory, signer) = (tempfile::tempdir().unwrap(), Signer::new());
+    let answer = |asked: &Asked| match &*asked.line {
+        "POST /adfs/contoso/oauth2/v2.0/token" => {
+            let token =
+                r#"{"token_type":"Bearer","expires_in":3600,"ext_expires_in":3600,"access_token":"a.b.c"}"#;
+            (200, token.to_owned())
+        }
+        other => (404, other.to_owned()),
+    };
+    let stand_in = StandIn::tls(answer).await;
+    let environment = certified(&directory, &signer);
+    let environment = Environment { client_secret: application().client_secret, ..environment };
+    let sign_ins = below("/adfs", &stand_in, environment);
+    for kind in [CredentialKind::ClientSecret, CredentialKind::ClientCertificate] {
+        sign_ins.tokens(&identity(kind, Some("contoso"))).token(false).await.unwrap();
+    }
+    let [_, asked] = &*stand_in.asked() else { panic!("{:?}", stand_in.asked()) };
+    let statement = asked.field("client_assertion").unwrap();
+    let claims = decode_url_safe(statement.split('.').nth(1).unwrap()).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["aud"], format!("{}/adfs/contoso/oauth2/v2.0/token", stand_in.origin));
+}
+
+#[tokio::test]
+async fn a_sign_in_service_that_is_down_is_asked_again_whatever_page_it_shows() {
+    let transient = r#"{"error":"temporarily_unavailable","error_description":"AADSTS90033: A transient error.","error_codes":[90033]}"#;
+    let rows = [
+        (503, "<html>"),
+        (429, ""),
+        (500, transient),
+        // These are not of a service that is down.
+        (200, "<html>"),
+        (404, "<html>"),
+    ];
+    let mut all = Vec::new();
+    for (status, body) in rows {
+        let stand_in = StandIn::tls(move |_| (status, body.to_owned())).await;
+        let sign_ins = below("", &stand_in, application());
+        let error = sign_ins.tokens(&identity(CredentialKind::ClientSecret, None)).token(false).await;
+        let error = error.unwrap_err();
+        let way_out = error.way_out.as_deref().unwrap_or_default();
+        all.push(format!("{:?} {error} | {way_out}", error.flaw).trim_end().to_owned());
+    }
+    insta::assert_snapshot!(all.join("\n"), @r"
+    Passing client-secret: it answered HTTP 503 |
+    Passing client-secret: it answered HTTP 429 |
+    Passing client-secret: AADSTS90033: A transient error. |
+    Secret client-secret: its answer is not the JSON that it should be (line 1, column 1) | most likely something on the way answered in its place, such as a proxy's page
+    Secret client-secret: its answer is not the JSON that it should be (line 1, column 1) | most likely something on the way answered in its place, such as a proxy's page
+    ");
+}
+
+#[tokio::test]
+async fn a_pod_shows_the_token_of_its_file() {
+    let (emulator, directory, signer) =
+        (emulator(Vec::new()).await, tempfile::tempdir().unwrap(), Signer::new());
+    emulator.set_sign_in(signer.trusted());
+    let path = directory.path().join("token");
+    std::fs::write(&path, signer.statement(SUBJECT)).unwrap();
+    let environment = Environment { federated_token_file: Some(path), client_secret: None, ..application() };
+    let supervised = start(&emulator, environment, CredentialKind::WorkloadIdentity).await;
     supervised.until_state("a", State::Ready).await;
     supervised.stop().await;
 }
 
 #[tokio::test]
-async fn a_pod_shows_the_token_of_its_file() {
-    let directory = tempfile::tempdir().unwrap();
+async fn a_pods_file_is_read_again_whenever_a_token_is_wanted() {
+    let (emulator, directory) = (emulator(Vec::new()).await, tempfile::tempdir().unwrap());
+    let (old, new) = (Signer::new(), Signer::new());
     let path = directory.path().join("token");
-    std::fs::write(&path, "a.b.c").unwrap();
-    let emulator = emulator(Vec::new()).await;
-    let environment = Environment { federated_token_file: Some(path), client_secret: None, ..application() };
-    let supervised = start(&emulator, environment, CredentialKind::WorkloadIdentity).await;
-    supervised.until_state("a", State::Ready).await;
-    supervised.stop().await;
+    let (federated_token_file, kind) = (Some(path.clone()), CredentialKind::WorkloadIdentity);
+    let environment = Environment { federated_token_file, client_secret: None, ..application() };
+    let sign_ins = sign_ins(&emulator, environment, bastion::sys::clock::now);
+    let tokens = sign_ins.tokens(&identity(kind, None));
+    let told = |error: SignInError| {
+        let text = error.to_string().replace(&*directory.path().to_string_lossy(), "DIRECTORY");
+        format!("{:?} {text} | {}", error.flaw, error.way_out.unwrap_or_default())
+    };
+    let mut all = vec![told(tokens.token(false).await.unwrap_err())];
+    emulator.set_sign_in(old.trusted());
+    std::fs::write(&path, old.statement(SUBJECT)).unwrap();
+    tokens.token(false).await.unwrap();
+    // The issuer signs with another key now: what the file held is good no longer, what it holds is.
+    emulator.set_sign_in(new.trusted());
+    all.push(told(tokens.token(true).await.unwrap_err()));
+    std::fs::write(&path, new.statement(SUBJECT)).unwrap();
+    tokens.token(true).await.unwrap();
+    std::fs::write(&path, new.statement("system:serviceaccount:default:another")).unwrap();
+    all.push(told(tokens.token(true).await.unwrap_err()));
+    insta::assert_snapshot!(all.join("\n"), @r"
+    Secret workload-identity: failed to read federated token from file DIRECTORY/token: No such file or directory (os error 2) | name the file that Kubernetes writes the pod's token to in AZURE_FEDERATED_TOKEN_FILE
+    Secret workload-identity: AADSTS50013: Assertion failed signature validation. [Reason - The provided signature value did not match the expected signature value.] | add a federated credential to the application that fits this job's subject
+    Secret workload-identity: AADSTS700213: No matching federated identity record found for presented assertion subject 'system:serviceaccount:default:another'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion. | add a federated credential to the application that fits this job's subject
+    ");
 }
 
 #[tokio::test]
@@ -87,11 +257,7 @@ async fn what_is_wrong_with_an_application() {
     let nameless = Environment { client_id: None, ..application() };
     let mut all = Vec::new();
     for environment in [application(), elsewhere, nameless] {
-        let supervised = start(&emulator, environment, CredentialKind::ClientSecret).await;
-        let blocked = supervised.until_state("a", State::Blocked).await;
-        let reason = blocked.reason.unwrap();
-        all.push(format!("[{}] {} | {}", reason.code, reason.what, reason.hint.unwrap_or_default()));
-        supervised.stop().await;
+        all.push(blocked(&emulator, environment, CredentialKind::ClientSecret).await);
     }
     insta::assert_snapshot!(all.join("\n"), @r"
     [sign-in] getting an access token: client-secret: AADSTS7000215: Invalid client secret provided. Ensure the secret being sent is the client secret value. | give AZURE_CLIENT_SECRET a secret of that application which has not expired

@@ -85,8 +85,9 @@ async fn what_is_in_the_way_and_what_to_type() {
     ");
 }
 
+/// It has a memory of its own, which it cannot be told to look past.
 #[tokio::test]
-async fn one_401_is_answered_with_another_token() {
+async fn one_401_is_tried_again_though_az_gives_the_same_token() {
     let (emulator, az) = (emulator(vec![unauthorized(1)]).await, FakeAz::new());
     az.gives("own", &emulator.endpoint().token);
     let supervised = start(&emulator, &az, &[(OWN, through_az(None))]).await;
@@ -103,9 +104,27 @@ async fn a_401_for_ever_blocks_and_az_is_left_alone() {
     let blocked = supervised.until_state("a", State::Blocked).await;
     let tenant = bastion::emulator::Emulator::TENANT;
     let told = told(&blocked).replace(tenant, "TENANT");
-    insta::assert_snapshot!(told, @r#"[sign-in] reading the bastion `hub` from Azure Resource Manager: HTTP 401, InvalidAuthenticationToken: "The access token is invalid." | type `az login --tenant TENANT`, with an account of the bastion's tenant"#);
+    insta::assert_snapshot!(told, @r#"[sign-in] reading the bastion `hub` from Azure Resource Manager: HTTP 401, InvalidAuthenticationToken: "The access token is invalid." | type `az login --tenant TENANT`, with an account of the bastion's tenant: until then az gives the refused token again"#);
     sleep(Duration::from_secs(3)).await;
     assert_eq!(az.calls().len(), 2, "{:?}", az.calls());
+    supervised.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_az_keeps_giving_though_it_is_refused_goes_with_a_sign_in() {
+    let (emulator, az) = (emulator(Vec::new()).await, FakeAz::new());
+    // Az believes in it for another hour: a clock is slow, or the token was revoked.
+    emulator.set_sign_in(SignInRules { token_lifetime: Duration::ZERO, ..SignInRules::default() });
+    let tenant = bastion::emulator::Emulator::TENANT;
+    az.gives("own", &emulator.issue_token(tenant));
+    let supervised = start(&emulator, &az, &[(OWN, through_az(None))]).await;
+    let blocked = supervised.until_state("a", State::Blocked).await;
+    insta::assert_snapshot!(told(&blocked).replace(tenant, "TENANT"), @r#"[sign-in] reading the bastion `hub` from Azure Resource Manager: HTTP 401, ExpiredAuthenticationToken: "The access token expiry UTC time is earlier than current UTC time." | type `az login --tenant TENANT`, with an account of the bastion's tenant: until then az gives the refused token again"#);
+    assert_eq!(az.calls().len(), 2);
+    az.gives("own", &emulator.endpoint().token);
+    az.touch();
+    supervised.until_state("a", State::Ready).await;
+    assert_eq!(az.calls().len(), 3);
     supervised.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bastion::azure::{Addresses, Arm, Cloud, Environment, SignIns};
 use bastion::emulator::{Emulator, EntryKind};
@@ -21,6 +21,11 @@ use tempfile::TempDir;
 
 mod applications;
 mod az;
+mod azd;
+mod jobs;
+mod managed;
+mod stand_in;
+mod statements;
 mod subscription;
 mod trust;
 mod whoami;
@@ -44,9 +49,12 @@ impl FakeAz {
             std::fs::create_dir(az.path(name)).unwrap();
         }
         let home = az.directory.path().display();
+        // Arguments that the real one would not be asked with are told apart from everything else that can happen.
         let script = format!(
-            "#!/bin/sh\necho \"$*\" >> '{home}/calls'\ntenant=own\nwhile [ $# -gt 0 ]; do\n  [ \"$1\" = --tenant ] && tenant=$2\n  \
-             shift\ndone\nif [ -f \"{home}/answer.$tenant\" ]; then /bin/cat \"{home}/answer.$tenant\"; exit 0; fi\n\
+            "#!/bin/sh\necho \"$*\" >> '{home}/calls'\nasked='account get-access-token -o json --scope {AUDIENCE}/.default'\n\
+             tenant=own\ncase \"$*\" in\n  \"$asked\") ;;\n  \"$asked --tenant \"*) tenant=${{8}} ;;\n  \
+             *) echo \"ERROR: unrecognized arguments: $*\" >&2; exit 2 ;;\nesac\n\
+             if [ -f \"{home}/answer.$tenant\" ]; then /bin/cat \"{home}/answer.$tenant\"; exit 0; fi\n\
              /bin/cat '{home}/error' >&2\nexit 1\n"
         );
         let program = az.path("bin/az");
@@ -137,18 +145,29 @@ fn unauthorized(times: u32) -> Fault {
 
 /// The emulator as a cloud that is signed in to for real.
 fn surroundings(emulator: &Emulator, environment: Environment) -> Surroundings {
+    let resource_manager = emulator.endpoint().resource_manager;
+    let cloud = Cloud { resource_manager, gateway_ports: PortRule::Allowed };
+    let network = network(emulator);
+    let arm = Arm::new(cloud, &network.http().unwrap());
+    let sign_ins = sign_ins(emulator, environment, bastion::sys::clock::now);
+    Surroundings { arm, sign_in: Arc::new(sign_ins), network }
+}
+
+/// Whoever signs in to the emulator, by this clock.
+fn sign_ins(emulator: &Emulator, environment: Environment, clock: fn() -> SystemTime) -> SignIns {
     let endpoint = emulator.endpoint();
-    let network =
-        Network::new(&Trust::Only(endpoint.ca_pem.clone(), Vec::new()), None, "bastion-test").unwrap();
     let addresses = Addresses {
-        resource_manager: endpoint.resource_manager.clone(),
+        resource_manager: endpoint.resource_manager,
         authority: format!("https://login.localhost:{}", endpoint.address.port()),
         audience: AUDIENCE.to_owned(),
     };
-    let cloud = Cloud { resource_manager: endpoint.resource_manager, gateway_ports: PortRule::Allowed };
-    let http = network.http().unwrap();
-    let sign_ins = SignIns::new(&addresses, environment, http.clone(), bastion::sys::clock::now);
-    Surroundings { arm: Arm::new(cloud, &http), sign_in: Arc::new(sign_ins), network }
+    SignIns::new(&addresses, environment, network(emulator).http().unwrap(), clock)
+}
+
+/// A network on which nobody is believed but the emulator.
+fn network(emulator: &Emulator) -> Network {
+    let trust = Trust::Only(emulator.endpoint().ca_pem, Vec::new());
+    Network::new(&trust, None, "bastion-test").unwrap()
 }
 
 /// A tunnel through the bastion of each of these subscriptions under each of these identities, named `a`, `b`, ….

@@ -1,19 +1,15 @@
-//! `bastion whoami`, the whole program with a fake az, a fake managed identity and the emulator's sign-in.
-
-use std::net::Ipv4Addr;
+//! `bastion whoami`, the whole program with a fake az and the emulator's sign-in.
 
 use bastion::emulator::Emulator;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use tokio::process::Command;
-use tokio::task::JoinSet;
 
 use super::{FakeAz, emulator};
 use crate::env::{TestEnv, check_no_token};
 use crate::process::{self, PATIENCE};
 
 /// Claims of a user, signed by nobody.
-const USER: &str = "eyJhbGciOiJub25lIn0.eyJ1cG4iOiJhbm5AY29udG9zby5jb20iLCJ0aWQiOiJjb250b3NvIn0.c2ln";
+pub(super) const USER: &str =
+    "eyJhbGciOiJub25lIn0.eyJ1cG4iOiJhbm5AY29udG9zby5jb20iLCJ0aWQiOiJjb250b3NvIn0.c2ln";
 
 fn whoami(env: &TestEnv, az: &FakeAz, arguments: &[&str]) -> Command {
     let mut command = env.bastion(&[&["whoami"], arguments].concat());
@@ -21,7 +17,30 @@ fn whoami(env: &TestEnv, az: &FakeAz, arguments: &[&str]) -> Command {
     command
 }
 
-async fn said(command: Command) -> String {
+/// The same in a workspace whose bastion is under this credential. It signs in to the emulator, believes it and this
+/// authority, and has no program at hand.
+pub(super) fn under(env: &TestEnv, credential: &str, emulator: &Emulator, ca_pem: &str) -> Command {
+    env.workspace(&format!(
+        "[azure]\nsubscription = \"s\"\nresource_group = \"rg\"\ncredential = \"{credential}\"\n[bastions.hub]\n\
+         [targets]\nweb = {{ vm = \"vm-web\" }}\n[tunnels]\npage = \"0 -> web:80\"\n"
+    ));
+    let (endpoint, authority) = (emulator.endpoint(), env.path("ca.pem"));
+    std::fs::write(&authority, format!("{}{ca_pem}", endpoint.ca_pem)).unwrap();
+    let mut command = env.bastion(&["whoami"]);
+    command
+        .env("PATH", env.path("bin"))
+        .env("BASTION_CA_FILE", &authority)
+        .env("AZURE_AUTHORITY_HOST", format!("https://login.localhost:{}/", endpoint.address.port()));
+    command
+}
+
+/// How it ended, and what it says of that, in a line.
+pub(super) fn words(told: &str) -> String {
+    let (head, err) = told.split_once("----- err\n").unwrap();
+    format!("{} | {}", head.lines().next().unwrap(), err.trim_end().replace('\n', " | "))
+}
+
+pub(super) async fn said(command: Command) -> String {
     let output = process::output(command, PATIENCE).await;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -112,40 +131,4 @@ async fn an_application_by_its_secret() {
     passed over  azure-pipelines: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID is not set
     ----- err
     ");
-}
-
-#[tokio::test]
-async fn a_managed_identity_by_its_endpoint() {
-    let (env, az) = (TestEnv::new(), FakeAz::new());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut serving = JoinSet::new();
-    serving.spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = vec![0; 8192];
-        let length = stream.read(&mut request).await.unwrap();
-        let body = format!(
-            r#"{{"access_token":"{USER}","expires_on":"4102444800","token_type":"Bearer","resource":"r"}}"#
-        );
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-        String::from_utf8_lossy(&request[..length]).into_owned()
-    });
-    let mut command = whoami(&env, &az, &[]);
-    command.env("IDENTITY_ENDPOINT", format!("http://{address}/msi")).env("IDENTITY_HEADER", "header-secret");
-    insta::assert_snapshot!(said(command).await, @r"
-    exit 0
-    credential   managed-identity
-    account      ann@contoso.com
-    tenant       contoso
-    until        TIME
-    passed over  azure-cli: nobody is signed in to az
-    passed over  azure-developer-cli: azd is not installed (not found on PATH)
-    ----- err
-    ");
-    let request = serving.join_next().await.unwrap().unwrap();
-    assert!(request.contains("x-identity-header: header-secret"), "{request}");
 }
