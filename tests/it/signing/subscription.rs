@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{FakeAz, OTHER_SUBSCRIPTION};
+use super::{AUDIENCE, FakeAz, OTHER_SUBSCRIPTION};
 use crate::env::{EmulatorProcess, Running, TestEnv, check_no_token};
 use crate::lab::{EMULATED, TENANT, lab, signed_in};
 use crate::process::{self, PATIENCE};
@@ -28,7 +28,7 @@ fn chooses(az: &FakeAz, id: &str, name: &str) {
 /// A person who is signed in by az to the tenant of the emulator, and to no other, in a workspace that names no
 /// subscription.
 async fn person() -> (TestEnv, EmulatorProcess, FakeAz) {
-    let (env, emulator) = lab(None).await;
+    let (env, emulator) = lab(Some(AUDIENCE)).await;
     let az = FakeAz::new();
     az.gives(TENANT, &emulator.token());
     chooses(&az, Emulation::SUBSCRIPTION, "Shop");
@@ -166,7 +166,7 @@ async fn a_tunnel_without_a_file_is_where_az_is() {
 
 #[tokio::test]
 async fn a_tunnel_in_a_cloud_of_the_users_own_is_signed_in_as_a_workspace_is() {
-    let (env, emulator) = lab(None).await;
+    let (env, emulator) = lab(Some(AUDIENCE)).await;
     let options = ["tunnel", "--cloud", "lab", "--name", "hub", "--resource-group", "rg-emulator"];
     let target =
         ["--subscription", Emulation::SUBSCRIPTION, "--resource-port", "7", "--target-resource-id", VM];
