@@ -101,7 +101,8 @@ fn alternatives(kind: &Kind, all: &mut Vec<Value>) {
             add(definition("interpolated"));
         }
         Kind::Credential => {
-            let words: Vec<&str> = CredentialKind::ALL.iter().map(|(word, _)| *word).collect();
+            let built = CredentialKind::ALL.iter().filter(|(_, kind)| kind.is_built());
+            let words: Vec<&str> = built.map(|(word, _)| *word).collect();
             add(json!({ "enum": words }));
             add(definition("interpolated"));
         }

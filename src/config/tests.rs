@@ -224,6 +224,16 @@ fn targets_and_bastions_keep_what_was_written() {
     );
     assert_eq!(target("old"), "10.0.0.4");
     assert_eq!(
+        target("set"),
+        format!("/subscriptions/s/resourceGroups/rg/{compute}/virtualMachineScaleSets/set")
+    );
+    assert_eq!(desired.targets[&name("pool")].locator.to_string(), "any instance of pool");
+    assert_eq!(desired.targets[&name("card")].locator.to_string(), "the machine of nic-card");
+    for number in 1..=4 {
+        let id = format!("/subscriptions/s/resourceGroups/rg/{compute}/virtualMachines/vm-{number}");
+        assert_eq!(target(&format!("p{number}")), id);
+    }
+    assert_eq!(
         target("page"),
         format!("/subscriptions/s/resourceGroups/rg/{compute}/virtualMachines/vm-page")
     );

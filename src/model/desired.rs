@@ -104,6 +104,11 @@ impl CredentialKind {
         ("client-certificate", Self::ClientCertificate),
         ("broker", Self::Broker),
     ];
+
+    /// Whether this version can sign in so.
+    pub fn is_built(self) -> bool {
+        !matches!(self, Self::Login | Self::Broker)
+    }
 }
 
 /// An Azure Bastion host.

@@ -41,7 +41,8 @@ fn without_tokens(text: &str) -> Cow<'_, str> {
 /// Where in a word a token begins.
 fn token_in(word: &str) -> Option<usize> {
     // The first part of a JWT is the JSON of an object, and so begins alike whatever is in it.
-    let jwt = word.find("eyJ").filter(|at| word.get(*at..).is_some_and(|rest| rest.matches('.').count() >= 2));
+    let jwt =
+        word.find("eyJ").filter(|at| word.get(*at..).is_some_and(|rest| rest.matches('.').count() >= 2));
     let long = || {
         let mut begin = 0;
         word.split(['-', '.']).find_map(|part| {
@@ -99,7 +100,10 @@ mod tests {
         let (jwt, session) = ("eyJ0eXAi.eyJhdWQi.c2ln-_", "A1".repeat(32));
         for (text, shown) in [
             (format!("the token {jwt} is bad"), "the token (a token) is bad"),
-            (format!("protocol=tcptunnel&aztoken={jwt}&port=1"), "protocol=tcptunnel&aztoken=(a token)&port=1"),
+            (
+                format!("protocol=tcptunnel&aztoken={jwt}&port=1"),
+                "protocol=tcptunnel&aztoken=(a token)&port=1",
+            ),
             (format!("Bearer {jwt}"), "Bearer (a token)"),
             (format!("\"{jwt}\",{session}"), "\"(a token)\",(a token)"),
             (format!("/api/tokens/{session}?x"), "/api/tokens/(a token)?x"),

@@ -12,6 +12,18 @@ use crate::model::{CredentialKind, Identity};
 pub(super) fn lower(raw: &RawIdentity, held: &Identity, found: &mut Found) -> Identity {
     let tenant = word(raw.tenant.as_ref(), "tenant", "an ID, or a domain such as contoso.com", found);
     let credential = choice(raw.credential.as_ref(), "credential", CredentialKind::ALL, found);
+    if let (Some(kind), Some(text)) = (credential, given(raw.credential.as_ref()))
+        && !kind.is_built()
+    {
+        let message = format!("`credential = \"{}\"` is not supported yet", text.value);
+        let label = "this version cannot sign in so";
+        let wrong = Diagnostic::new(codes::NOT_SUPPORTED_YET, text.span.clone(), message, label);
+        found.push(
+            wrong.help(
+                "`\"auto\"` takes the first credential that gives a token; `bastion whoami` says which",
+            ),
+        );
+    }
     let client_id = word(raw.client_id.as_ref(), "client_id", "an ID, as the portal shows it", found);
     Identity {
         tenant: tenant.or_else(|| held.tenant.clone()),

@@ -4,6 +4,7 @@ use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use jiff::fmt::friendly::SpanParser;
+use percent_encoding::percent_decode_str;
 use toml::Spanned;
 
 use super::{Found, given, suggest_word};
@@ -202,10 +203,10 @@ pub(super) type ResourceKind = (&'static str, &'static str);
 /// The ID of a resource of one of these kinds, as written or within a URL of the portal.
 pub(super) fn resource_id(text: &Text, kinds: &[ResourceKind], found: &mut Found) -> Option<ResourceId> {
     let fits = |id: &ResourceId| kinds.iter().any(|(kind, _)| id.is_type(kind));
-    let (written, from_portal) = match portal_path(&text.value) {
-        Some(path) => (path, true),
-        None => (text.value.as_str(), false),
-    };
+    let of_portal = portal_path(&text.value);
+    let from_portal = of_portal.is_some();
+    // Copied with a little too much.
+    let written = of_portal.as_deref().unwrap_or(&text.value).trim().trim_end_matches('/');
     let mut candidate = written;
     let mut readable = false;
     loop {
@@ -246,10 +247,20 @@ fn either(mut words: Vec<&str>) -> String {
     }
 }
 
-/// The path of the resource in a URL copied from the portal.
-fn portal_path(text: &str) -> Option<&str> {
-    let rest = text.trim().strip_prefix("https://portal.azure.")?;
+/// The path of the resource in a URL copied from the portal, in one of the forms that its pages have.
+fn portal_path(text: &str) -> Option<String> {
+    let rest = text.trim().strip_prefix("https://")?;
+    let (host, rest) = rest.split_at(rest.find(['/', '#', '?'])?);
+    let host = host.to_ascii_lowercase();
+    let is_portal = ["portal.azure.com", "portal.azure.us", "portal.azure.cn"].iter().any(|portal| {
+        host.strip_suffix(portal).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    });
+    if !is_portal {
+        return None;
+    }
+    // Some pages have the ID as one escaped segment.
+    let rest = percent_decode_str(rest).decode_utf8().ok()?;
     let at = rest.to_ascii_lowercase().find("/subscriptions/")?;
     let path = rest.get(at..)?;
-    path.split(['?', '#']).next()
+    path.split(['?', '#']).next().map(str::to_owned)
 }
