@@ -88,6 +88,10 @@ impl Opening<'_> {
                     if matches!(disposition, Disposition::Blocked(_)) {
                         return Err(NotOpened::Failed(reason));
                     }
+                    // Nothing tells any more what the path comes to: what it came to last says nothing.
+                    if way.state.has_changed().is_err() {
+                        return Err(NotOpened::Failed(reason));
+                    }
                     let (tunnel, connection) = (&self.edition.name, self.entry.number());
                     tracing::info!(%tunnel, connection, code = &*reason.code, "{}; held, trying again", reason.what);
                     last = Some(reason);

@@ -12,6 +12,9 @@ use bastion::model::{
     Listen, Locator, Name, Port, Probe, Reason, ResourceId, Scope, State, Target, Tunnel,
 };
 use bastion::supervisor::{Dialer, Refusal, Setting};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::supervised::Supervised;
@@ -32,13 +35,16 @@ enum Does {
 
 /// What all ways to one bastion do, and what they were asked.
 #[derive(Clone)]
-struct Script(Arc<Mutex<Acts>>);
+struct Script(Arc<Mutex<Acts>>, Arc<Notify>);
 
 struct Acts {
     resolve: Does,
     probe: Does,
+    /// As long as it hangs, a change of it ends that.
+    open: Does,
     resolved: Vec<Instant>,
     probed: Vec<Instant>,
+    opened: usize,
 }
 
 /// Ways by the bastion's name.
@@ -48,7 +54,9 @@ struct Scripts(BTreeMap<String, Script>);
 impl Script {
     fn new() -> Self {
         let (resolved, probed) = (Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(Acts { resolve: Does::Work, probe: Does::Work, resolved, probed })))
+        let (resolve, probe, open) = (Does::Work, Does::Work, Does::Hang);
+        let acts = Acts { resolve, probe, open, resolved, probed, opened: 0 };
+        Self(Arc::new(Mutex::new(acts)), Arc::default())
     }
 
     fn resolves(&self, does: Does) {
@@ -57,6 +65,26 @@ impl Script {
 
     fn probes(&self, does: Does) {
         self.0.lock().unwrap().probe = does;
+    }
+
+    fn opens(&self, does: Does) {
+        self.0.lock().unwrap().open = does;
+        self.1.notify_waiters();
+    }
+
+    /// Waits until so many openings were begun.
+    async fn until_opened(&self, number: usize) {
+        loop {
+            let begun = self.1.notified();
+            if self.opened() >= number {
+                return;
+            }
+            begun.await;
+        }
+    }
+
+    fn opened(&self) -> usize {
+        self.0.lock().unwrap().opened
     }
 
     fn resolved(&self) -> Vec<Instant> {
@@ -110,7 +138,21 @@ impl Carrier for Script {
         _port: Port,
         _options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>> {
-        Box::pin(std::future::pending())
+        self.0.lock().unwrap().opened += 1;
+        self.1.notify_waiters();
+        Box::pin(async {
+            loop {
+                let changed = self.1.notified();
+                let does = self.0.lock().unwrap().open;
+                match does {
+                    Does::Hang => changed.await,
+                    Does::Fail(scope, disposition) => {
+                        return Err(Failure { scope, disposition, reason: reason() });
+                    }
+                    Does::Work | Does::Panic | Does::PanicAtOnce => unreachable!("not needed here"),
+                }
+            }
+        })
     }
 
     fn doubt(&self) {}
@@ -249,6 +291,24 @@ async fn stopping_does_not_wait_for_what_waits() {
     let asked = Instant::now();
     supervised.stop().await;
     assert!(asked.elapsed() < SECOND, "{:?}", asked.elapsed());
+}
+
+/// What becomes of a connection whose path is needed no longer while it is opened: it was told what the path was last.
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_fails_when_its_tunnel_is_gone_is_not_tried_again_and_again() {
+    let scripts = scripts(&["hub"]);
+    let script = scripts.0["hub"].clone();
+    let with = free(&["a@hub"]);
+    let supervised = start(with.clone(), &scripts).await;
+    let ready = supervised.until_state("a", State::Ready).await;
+    let mut connection = TcpStream::connect(ready.listen[0]).await.unwrap();
+    script.until_opened(1).await;
+    supervised.edit(Desired { tunnels: BTreeMap::new(), ..with }).await.unwrap();
+    script.opens(Does::Fail(Scope::Target, Disposition::Retry));
+    let ended = connection.read(&mut [0; 1]).await;
+    assert!(ended.is_err(), "a reset: {ended:?}");
+    assert_eq!(script.opened(), 1);
+    supervised.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
