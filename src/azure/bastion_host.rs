@@ -2,11 +2,13 @@
 
 use serde::Deserialize;
 
-use crate::model::{Endpoint, GatewayHost, HostError, Port, PortRule, printable};
+use crate::model::{Endpoint, GatewayHost, HostError, Port, PortRule, ResourceId, printable};
 
 /// What ARM answered for one bastion; booleans that were absent are false.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BastionHost {
+    /// Its ID, as it was asked for.
+    pub id: ResourceId,
     /// `name`, as ARM spells it.
     pub name: String,
     /// `sku.name`, as ARM spells it.
@@ -28,33 +30,35 @@ pub struct BastionHost {
 pub enum Refusal {
     /// The SKU has no native client support.
     #[error(
-        "the bastion `{name}` is of the SKU {sku}, which has no native client support: it needs Standard or Premium"
+        "the bastion `{}` is of the SKU {sku}, which has no native client support: it needs Standard or Premium",
+        id.name()
     )]
     Sku {
         /// The bastion.
-        name: String,
+        id: Box<ResourceId>,
         /// Its SKU.
         sku: String,
     },
     /// Native client support is off.
-    #[error("native client support is off on the bastion `{name}` (enableTunneling is not true)")]
+    #[error("native client support is off on the bastion `{}` (enableTunneling is not true)", id.name())]
     Tunneling {
         /// The bastion.
-        name: String,
+        id: Box<ResourceId>,
     },
     /// IP-based connection is off.
-    #[error("IP-based connection is off on the bastion `{name}` (enableIpConnect is not true)")]
+    #[error("IP-based connection is off on the bastion `{}` (enableIpConnect is not true)", id.name())]
     IpConnect {
         /// The bastion.
-        name: String,
+        id: Box<ResourceId>,
     },
     /// More than a bastion that is shared by a region does.
     #[error(
-        "the bastion `{name}` is of the SKU {sku}, which reaches virtual machines on ports 22 and 3389 only, not {what}"
+        "the bastion `{}` is of the SKU {sku}, which reaches virtual machines on ports 22 and 3389 only, not {what}",
+        id.name()
     )]
     Shared {
         /// The bastion.
-        name: String,
+        id: Box<ResourceId>,
         /// Its SKU.
         sku: String,
         /// What it does not reach.
@@ -69,6 +73,13 @@ pub(super) enum ReadError {
     NotJson,
     #[error("its `properties.dnsName` is not accepted as the address of a gateway")]
     Host(#[source] HostError),
+}
+
+impl ReadError {
+    /// Whether it is what it says of its gateway.
+    pub(super) fn is_host(&self) -> bool {
+        matches!(self, Self::Host(_))
+    }
 }
 
 #[derive(Deserialize)]
@@ -101,10 +112,11 @@ struct Properties {
 
 impl BastionHost {
     /// Reads ARM's answer. The data-plane host is taken from it and never made from a name.
-    pub(super) fn read(body: &[u8], ports: PortRule) -> Result<Self, ReadError> {
+    pub(super) fn read(body: &[u8], ports: PortRule, id: &ResourceId) -> Result<Self, ReadError> {
         let answer: Answer = serde_json::from_slice(body).map_err(|_hidden| ReadError::NotJson)?;
         let host = answer.properties.dns_name.unwrap_or_default();
         Ok(Self {
+            id: id.clone(),
             name: printable(&answer.name, 80),
             sku: printable(&answer.sku.name, 80),
             enable_tunneling: answer.properties.enable_tunneling.unwrap_or(false),
@@ -125,27 +137,30 @@ impl BastionHost {
     /// # Errors
     /// Names the property that is in the way.
     pub fn admits(&self, endpoint: &Endpoint, port: Port) -> Result<(), Refusal> {
-        let name = || self.name.clone();
+        let id = || Box::new(self.id.clone());
         let is = |sku: &str| self.sku.eq_ignore_ascii_case(sku);
         if self.is_shared() {
-            let beyond = |what| Err(Refusal::Shared { name: name(), sku: self.sku.clone(), what });
+            let beyond = |what| Err(Refusal::Shared { id: id(), sku: self.sku.clone(), what });
             return match endpoint {
                 Endpoint::Address(ip) => beyond(format!("the address {ip} (it has no enableIpConnect)")),
-                Endpoint::Resource(id) if !id.is_type("Microsoft.Compute/virtualMachines") => {
-                    beyond(format!("`{}`, which is another kind of resource", id.name()))
+                Endpoint::Resource(target) if !target.is_type("Microsoft.Compute/virtualMachines") => {
+                    beyond(match target.parent() {
+                        Some(set) => format!("instance {} of the scale set `{}`", target.name(), set.name()),
+                        None => format!("`{}`, which is another kind of resource", target.name()),
+                    })
                 }
                 Endpoint::Resource(_) if !matches!(port.get(), 22 | 3389) => beyond(format!("port {port}")),
                 Endpoint::Resource(_) => Ok(()),
             };
         }
         if !is("Standard") && !is("Premium") {
-            return Err(Refusal::Sku { name: name(), sku: self.sku.clone() });
+            return Err(Refusal::Sku { id: id(), sku: self.sku.clone() });
         }
         if !self.enable_tunneling {
-            return Err(Refusal::Tunneling { name: name() });
+            return Err(Refusal::Tunneling { id: id() });
         }
         match endpoint {
-            Endpoint::Address(_) if !self.enable_ip_connect => Err(Refusal::IpConnect { name: name() }),
+            Endpoint::Address(_) if !self.enable_ip_connect => Err(Refusal::IpConnect { id: id() }),
             Endpoint::Address(_) | Endpoint::Resource(_) => Ok(()),
         }
     }
@@ -164,34 +179,39 @@ impl Refusal {
 
     /// The command that mends it; it takes Azure some minutes.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Sku { name, .. } => Some(format!(
-                "`az network bastion update --name {name} --sku Standard --enable-tunneling true …` (it cannot be taken back)"
-            )),
-            Self::Tunneling { name } => {
-                Some(format!("`az network bastion update --name {name} --enable-tunneling true …`"))
+        let update = |id: &ResourceId, what: &str| {
+            let (name, group, subscription) = (id.name(), id.resource_group(), id.subscription());
+            format!(
+                "`az network bastion update --name {name} --resource-group {group} --subscription {subscription} {what}`"
+            )
+        };
+        Some(match self {
+            Self::Sku { id, .. } => {
+                format!("{} (it cannot be taken back)", update(id, "--sku Standard --enable-tunneling true"))
             }
-            Self::IpConnect { name } => {
-                Some(format!("`az network bastion update --name {name} --enable-ip-connect true …`"))
-            }
-            Self::Shared { .. } => Some(
+            Self::Tunneling { id } => update(id, "--enable-tunneling true"),
+            Self::IpConnect { id } => update(id, "--enable-ip-connect true"),
+            Self::Shared { .. } => {
                 "`az network bastion create --sku Standard --enable-tunneling true --enable-ip-connect true …` makes one that reaches it (it needs a subnet `AzureBastionSubnet` and is paid for by the hour)"
-                    .to_owned(),
-            ),
-        }
+                    .to_owned()
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ResourceId;
+
+    fn own() -> ResourceId {
+        ResourceId::compose("s", "g", "Microsoft.Network/bastionHosts", "b").unwrap()
+    }
 
     fn host(sku: &str, properties: &str) -> BastionHost {
         let body = format!(
             r#"{{"name":"b","sku":{{"name":"{sku}"}},"properties":{{"dnsName":"bst-1.bastion.azure.com"{properties}}}}}"#
         );
-        BastionHost::read(body.as_bytes(), PortRule::Forbidden).unwrap()
+        BastionHost::read(body.as_bytes(), PortRule::Forbidden, &own()).unwrap()
     }
 
     fn refused(host: &BastionHost, endpoint: &Endpoint) -> Option<&'static str> {
@@ -256,12 +276,13 @@ mod tests {
             BastionHost::read(
                 format!(r#"{{"properties":{{"dnsName":"{host}"}}}}"#).as_bytes(),
                 PortRule::Forbidden,
+                &own(),
             )
         };
         assert_eq!(read("bst-1.bastion.azure.com").unwrap().gateway.name(), "bst-1.bastion.azure.com");
         for hostile in ["evil/@x", "10.0.0.1", "user@bst.azure.com", "", "bst.azure.com:444"] {
             assert!(matches!(read(hostile), Err(ReadError::Host(_))), "{hostile}");
         }
-        assert!(matches!(BastionHost::read(b"{}", PortRule::Forbidden), Err(ReadError::NotJson)));
+        assert!(matches!(BastionHost::read(b"{}", PortRule::Forbidden, &own()), Err(ReadError::NotJson)));
     }
 }

@@ -59,10 +59,10 @@ pub(super) enum ScaleSet {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoMachine {
     /// No instance of a scale set runs.
-    #[error("no instance of the scale set `{set}` is running: {}", census(.all))]
+    #[error("no instance of the scale set `{}` is running: {}", .set.name(), census(.all))]
     Instance {
-        /// The set's name.
-        set: String,
+        /// The set.
+        set: ResourceId,
         /// What its instances are in place of it.
         all: Vec<Power>,
     },
@@ -242,7 +242,7 @@ impl Instance {
         let best = kept.or_else(|| all.iter().filter(runs).min_by_key(|instance| instance.order()));
         let best = best.or_else(|| all.iter().filter(untold).min_by_key(|instance| instance.order()));
         best.map(|instance| instance.id.clone()).ok_or_else(|| NoMachine::Instance {
-            set: set.name().to_owned(),
+            set: set.clone(),
             all: all.iter().map(|instance| instance.power).collect(),
         })
     }
@@ -291,9 +291,13 @@ impl NoMachine {
     /// What mends it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Instance { set, .. } => format!(
-                "`az vmss start --name {set} --resource-group …` starts those that it has, `az vmss scale --new-capacity 1 …` makes one"
-            ),
+            Self::Instance { set, .. } => {
+                let (name, group, subscription) = (set.name(), set.resource_group(), set.subscription());
+                let which = format!("--name {name} --resource-group {group} --subscription {subscription}");
+                format!(
+                    "`az vmss start {which}` starts those that it has, `az vmss scale {which} --new-capacity 1` makes one"
+                )
+            }
             Self::Attached { .. } => "name the machine itself, as `vm = \"…\"`".to_owned(),
         }
     }

@@ -14,10 +14,13 @@ use azure_core::http::{
 use azure_core::{Error, Result};
 use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
 
-use crate::net::{Answer, Http};
+use crate::net::{Answer, Http, HttpError};
 
 /// How long one exchange may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
+
+/// The longest answer of ARM's: a page of a large scale set, with the state of each instance.
+const LONGEST: usize = 16 << 20;
 
 /// Our HTTP client, as the library wants one.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ struct Ours(Http);
 #[async_trait::async_trait]
 impl HttpClient for Ours {
     async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
-        let answer = send(&self.0, translated(request)?).await?;
+        let answer = self.0.send_for(translated(request)?, LIMIT, LONGEST).await.map_err(ours)?;
         Ok(response(answer.status, &answer.headers, answer.body))
     }
 }
@@ -45,11 +48,12 @@ pub(super) fn options(client: Arc<dyn HttpClient>) -> ClientOptions {
 
 /// Sends a request. Our error is within the library's.
 pub(super) async fn send(http: &Http, request: reqwest::Request) -> Result<Answer> {
-    let answer = http.send(request, LIMIT).await;
-    answer.map_err(|error| {
-        let text = crate::model::chain(&error);
-        Error::with_error(ErrorKind::Io, error, text)
-    })
+    http.send(request, LIMIT).await.map_err(ours)
+}
+
+fn ours(error: HttpError) -> Error {
+    let text = crate::model::chain(&error);
+    Error::with_error(ErrorKind::Io, error, text)
 }
 
 /// The library's request, as our client takes it.

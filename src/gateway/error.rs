@@ -104,7 +104,7 @@ impl GatewayError {
         match self {
             Self::Token(_) => "sign-in",
             Self::Broker(error) => error.code(),
-            Self::Exchange { source: HttpError::TooLong, .. } | Self::Answer { .. } => "gateway-answer",
+            Self::Exchange { source: HttpError::TooLong(_), .. } | Self::Answer { .. } => "gateway-answer",
             Self::Exchange { .. } | Self::Dial { .. } if self.is_untrusted() => "untrusted-certificate",
             Self::Exchange { .. } | Self::Dial { .. } => {
                 self.proxy().map_or("gateway-unreachable", ProxyError::code)
@@ -305,7 +305,7 @@ mod tests {
             assert_eq!(error.is_full(), matches!(status, 429 | 503), "{status} {message}");
         }
         let host = || "bst".to_owned();
-        let exchange = GatewayError::Exchange { host: host(), source: HttpError::TooLong };
+        let exchange = GatewayError::Exchange { host: host(), source: HttpError::TooLong(1 << 20) };
         let answer = GatewayError::Answer { host: host(), source: AnswerError::NotJson };
         let token = TokenError { what: String::new(), disposition: Disposition::Retry };
         for all in [exchange, answer, GatewayError::Token(token)] {

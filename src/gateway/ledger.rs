@@ -262,7 +262,7 @@ fn exchange_request(front: &Front, asked: &Asked<'_>, token: &SecretString) -> R
 /// A request to a host that was checked when it was read.
 pub(super) fn request(method: Method, host: &GatewayHost, path: &str) -> Result<Request, HttpError> {
     // The path is escaped besides, so this cannot fail; if it does, nothing is sent.
-    let url = Url::parse(&format!("https://{host}{path}")).map_err(|_impossible| HttpError::TooLong)?;
+    let url = Url::parse(&format!("https://{host}{path}")).map_err(|error| HttpError::unsendable(&error))?;
     Ok(Request::new(method, url))
 }
 

@@ -48,7 +48,9 @@ fn token_in(word: &str) -> Option<usize> {
         word.split(['-', '.']).find_map(|part| {
             let at = begin;
             begin += part.len() + 1;
-            (part.len() >= LONG).then_some(at)
+            let mixed =
+                part.bytes().any(|b| b.is_ascii_digit()) && part.bytes().any(|b| b.is_ascii_alphabetic());
+            (part.len() >= LONG && mixed).then_some(at)
         })
     };
     jwt.or_else(long)

@@ -59,8 +59,8 @@ pub enum HttpError {
     #[error("waiting for the answer")]
     Exchange(#[source] Cause),
     /// The answer is larger than any that is expected.
-    #[error("the answer is longer than 1 MiB")]
-    TooLong,
+    #[error("the answer is longer than {} MiB", .0 >> 20)]
+    TooLong(usize),
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -134,6 +134,19 @@ impl Http {
     /// # Errors
     /// Tells 'nothing was sent' from 'no answer came', because only the first may be repeated blindly.
     pub async fn send(&self, request: reqwest::Request, limit: Duration) -> Result<Answer, HttpError> {
+        self.send_for(request, limit, MAX_BODY).await
+    }
+
+    /// The same, for an answer of at most so many bytes.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    pub async fn send_for(
+        &self,
+        request: reqwest::Request,
+        limit: Duration,
+        most: usize,
+    ) -> Result<Answer, HttpError> {
         let host = request.url().host_str().unwrap_or_default().to_owned();
         let port = request.url().port_or_known_default().unwrap_or(443);
         let hop = self.proxy.as_ref().and_then(|proxy| proxy.for_host(&host, port));
@@ -155,8 +168,8 @@ impl Http {
             let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(failed)? {
-                if body.len() + chunk.len() > MAX_BODY {
-                    return Err(HttpError::TooLong);
+                if body.len() + chunk.len() > most {
+                    return Err(HttpError::TooLong(most));
                 }
                 body.extend_from_slice(&chunk);
             }
@@ -219,7 +232,9 @@ impl HttpError {
     pub fn proxy(&self) -> Option<&ProxyError> {
         match self {
             Self::Proxy { source, .. } => Some(source),
-            Self::Client(_) | Self::Connect(_) | Self::Exchange(_) | Self::TooLong | Self::Timeout(_) => None,
+            Self::Client(_) | Self::Connect(_) | Self::Exchange(_) | Self::TooLong(_) | Self::Timeout(_) => {
+                None
+            }
         }
     }
 
@@ -227,7 +242,7 @@ impl HttpError {
     pub fn is_untrusted(&self) -> bool {
         match self {
             Self::Connect(cause) | Self::Exchange(cause) => cause.untrusted,
-            Self::Client(_) | Self::Proxy { .. } | Self::TooLong | Self::Timeout(_) => false,
+            Self::Client(_) | Self::Proxy { .. } | Self::TooLong(_) | Self::Timeout(_) => false,
         }
     }
 
@@ -235,7 +250,7 @@ impl HttpError {
     pub fn is_tls(&self) -> bool {
         match self {
             Self::Connect(cause) | Self::Exchange(cause) => cause.kind == Some(io::ErrorKind::InvalidData),
-            Self::Client(_) | Self::Proxy { .. } | Self::TooLong | Self::Timeout(_) => false,
+            Self::Client(_) | Self::Proxy { .. } | Self::TooLong(_) | Self::Timeout(_) => false,
         }
     }
 }

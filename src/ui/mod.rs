@@ -25,7 +25,7 @@ pub use table::{pairs, terminal_width};
 pub use terminal::{LogWriter, flush};
 pub use values::values;
 
-use crate::model::{State, TunnelStatus};
+use crate::model::TunnelStatus;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -121,7 +121,7 @@ impl Printer {
     pub fn change(self, tunnel: &TunnelStatus) {
         self.say(&tunnel_line(tunnel));
         let hint = tunnel.reason.as_ref().and_then(|reason| reason.hint.as_deref());
-        if let (State::Blocked, Some(hint)) = (tunnel.state, hint) {
+        if let Some(hint) = hint {
             self.hint(&line::shown(hint));
         }
     }

@@ -150,26 +150,26 @@ fn shown(lines: &[String]) -> String {
 
 #[tokio::test]
 async fn what_a_sku_or_a_switch_does_not_allow_is_refused_with_the_property_and_the_command() {
-    insta::assert_snapshot!(refused(MACHINE, 22, "sku = \"Basic\"").await, @r#"
+    insta::assert_snapshot!(refused(MACHINE, 22, "sku = \"Basic\"").await, @r"
     blocked  host         the bastion `hub` is of the SKU Basic, which has no native client support: it needs Standard or Premium [wrong-sku]
-    hint: `az network bastion update --name hub --sku Standard --enable-tunneling true …` (it cannot be taken back)
-    "#);
-    insta::assert_snapshot!(refused(MACHINE, 22, "enable_tunneling = false").await, @r#"
+    hint: `az network bastion update --name hub --resource-group rg-emulator --subscription 00000000-0000-4000-8000-0000000e0001 --sku Standard --enable-tunneling true` (it cannot be taken back)
+    ");
+    insta::assert_snapshot!(refused(MACHINE, 22, "enable_tunneling = false").await, @r"
     blocked  host         native client support is off on the bastion `hub` (enableTunneling is not true) [tunneling-disabled]
-    hint: `az network bastion update --name hub --enable-tunneling true …`
-    "#);
-    insta::assert_snapshot!(refused(MACHINE, 22, "sku = \"Premium\"\nenable_tunneling = \"absent\"").await, @r#"
+    hint: `az network bastion update --name hub --resource-group rg-emulator --subscription 00000000-0000-4000-8000-0000000e0001 --enable-tunneling true`
+    ");
+    insta::assert_snapshot!(refused(MACHINE, 22, "sku = \"Premium\"\nenable_tunneling = \"absent\"").await, @r"
     blocked  host         native client support is off on the bastion `hub` (enableTunneling is not true) [tunneling-disabled]
-    hint: `az network bastion update --name hub --enable-tunneling true …`
-    "#);
-    insta::assert_snapshot!(refused(ADDRESS, 22, "enable_ip_connect = false").await, @r#"
+    hint: `az network bastion update --name hub --resource-group rg-emulator --subscription 00000000-0000-4000-8000-0000000e0001 --enable-tunneling true`
+    ");
+    insta::assert_snapshot!(refused(ADDRESS, 22, "enable_ip_connect = false").await, @r"
     blocked  host         IP-based connection is off on the bastion `hub` (enableIpConnect is not true) [ip-connect-disabled]
-    hint: `az network bastion update --name hub --enable-ip-connect true …`
-    "#);
-    insta::assert_snapshot!(refused(ADDRESS, 22, "enable_ip_connect = \"absent\"").await, @r#"
+    hint: `az network bastion update --name hub --resource-group rg-emulator --subscription 00000000-0000-4000-8000-0000000e0001 --enable-ip-connect true`
+    ");
+    insta::assert_snapshot!(refused(ADDRESS, 22, "enable_ip_connect = \"absent\"").await, @r"
     blocked  host         IP-based connection is off on the bastion `hub` (enableIpConnect is not true) [ip-connect-disabled]
-    hint: `az network bastion update --name hub --enable-ip-connect true …`
-    "#);
+    hint: `az network bastion update --name hub --resource-group rg-emulator --subscription 00000000-0000-4000-8000-0000000e0001 --enable-ip-connect true`
+    ");
     insta::assert_snapshot!(refused(ADDRESS, 22, "sku = \"Developer\"").await, @r#"
     blocked  host         the bastion `hub` is of the SKU Developer, which reaches virtual machines on ports 22 and 3389 only, not the address 10.0.0.4 (it has no enableIpConnect) [developer-limits]
     hint: `az network bastion create --sku Standard --enable-tunneling true --enable-ip-connect true …` makes one that reaches it (it needs a subnet `AzureBastionSubnet` and is paid for by the hour)

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::azure::bastion_host::ReadError;
 use crate::azure::challenge::Challenge;
 use crate::model::{Blocked, Disposition, ResourceId};
 use crate::net::{HttpError, ProxyError, UNTRUSTED};
+
+/// The hint where the answer is a redirect.
+const REDIRECT: &str = "a redirect is not followed, because the request carries an access token; is a captive portal or proxy on the way?";
 
 /// What is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,12 +125,13 @@ impl ArmError {
     /// The stable code of this class of failure.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Send { source: HttpError::TooLong, .. } | Self::Answer { .. } => "arm-answer",
+            Self::Send { source: HttpError::TooLong(_), .. } | Self::Answer { .. } => "arm-answer",
             Self::Send { source, .. } if source.is_untrusted() => "untrusted-certificate",
             Self::Send { source, .. } => source.proxy().map_or("arm-unreachable", ProxyError::code),
             Self::Refused { status: 401, .. } => "sign-in",
             Self::Refused { status: 403, .. } => "denied",
             Self::Refused { status: 404, .. } => "not-found",
+            Self::Refused { status: 300..=399, .. } => "arm-redirect",
             Self::Refused { .. } => "arm-error",
         }
     }
@@ -142,7 +147,7 @@ impl ArmError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Send { source: HttpError::TooLong, .. } | Self::Answer { .. } => {
+            Self::Send { source: HttpError::TooLong(_), .. } | Self::Answer { .. } => {
                 Disposition::Blocked(Blocked::Answer)
             }
             Self::Send { source, .. } if source.proxy().is_some_and(ProxyError::is_lasting) => {
@@ -177,9 +182,10 @@ impl ArmError {
                     Subject::ScaleSet(_) => "scale set",
                     Subject::Interface(_) => "network interface",
                 };
-                Some(format!("check the {whose}'s name, resource group and subscription in bastion.toml"))
+                Some(format!("check the {whose}'s name, resource group and subscription"))
             }
-            Self::Answer { subject, .. } if matches!(**subject, Subject::Bastion(_)) => Some(
+            Self::Refused { status: 300..=399, .. } => Some(REDIRECT.to_owned()),
+            Self::Answer { source, .. } if source.downcast_ref().is_some_and(ReadError::is_host) => Some(
                 "a token goes only to a bare DNS name that ARM answered; is a proxy on the way?".to_owned(),
             ),
             Self::Answer { .. } => Some("is a proxy on the way that answers in ARM's place?".to_owned()),

@@ -1,5 +1,7 @@
 //! Reads from Azure Resource Manager.
 
+use std::collections::BTreeSet;
+
 use azure_core::http::headers::{
     ACCEPT, AUTHORIZATION, CLIENT_REQUEST_ID, HeaderName, Headers, WWW_AUTHENTICATE,
 };
@@ -95,7 +97,7 @@ impl Arm {
     pub async fn bastion(&self, id: &ResourceId, token: &SecretString) -> Result<BastionHost, ArmError> {
         let subject = Subject::Bastion(id.clone());
         let body = self.read(&subject, NETWORK, &[], token).await?;
-        BastionHost::read(&body, self.cloud.gateway_ports).map_err(|error| subject.unlike(error))
+        BastionHost::read(&body, self.cloud.gateway_ports, id).map_err(|error| subject.unlike(error))
     }
 
     /// The bastions that the account sees in the subscription of one that it does not find.
@@ -167,9 +169,13 @@ impl Arm {
         token: &SecretString,
     ) -> Result<Vec<serde_json::Value>, ArmError> {
         let mut all = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut next = Some(first);
         for _ in 0..PAGES {
             let Some(url) = next.take() else { return Ok(all) };
+            if !seen.insert(url.to_string()) {
+                return Err(subject.unlike(Unlike::Endless));
+            }
             let body = self.get(subject, url, token).await?;
             let page: Page = serde_json::from_slice(&body).map_err(|_hidden| subject.unlike(Unlike::List))?;
             all.extend(page.value);

@@ -121,7 +121,12 @@ fn locator<T>(
         }
     }
     if let (false, Some(instance)) = (first == "vmss", &raw.instance) {
-        found.push(conflict(first, &field.key, "instance", &instance.key, "only a scale set has instances"));
+        let why = if first == "id" {
+            "an ID says which is meant; that of a scale set means any of its instances"
+        } else {
+            "only a scale set has instances"
+        };
+        found.push(conflict(first, &field.key, "instance", &instance.key, why));
     }
     let text = field.value.as_ref();
     match first {

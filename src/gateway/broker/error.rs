@@ -54,7 +54,7 @@ impl BrokerError {
     /// The stable code of this class of failure.
     pub(in crate::gateway) fn code(&self) -> &'static str {
         match self {
-            Self::Question { source: HttpError::TooLong, .. } | Self::Answer { .. } => "broker-answer",
+            Self::Question { source: HttpError::TooLong(_), .. } | Self::Answer { .. } => "broker-answer",
             Self::Question { .. } => "broker-unreachable",
             Self::Refused { status, .. } => refusal(*status).0,
         }
@@ -82,7 +82,7 @@ impl BrokerError {
             }
             // It may have no pod for the moment; anything else that is no host is for a person to look at.
             Self::Answer { source: PodError::Empty, .. } => Disposition::Retry,
-            Self::Question { source: HttpError::TooLong, .. } | Self::Answer { .. } => {
+            Self::Question { source: HttpError::TooLong(_), .. } | Self::Answer { .. } => {
                 Disposition::Blocked(Blocked::Answer)
             }
             Self::Question { .. } => Disposition::Retry,

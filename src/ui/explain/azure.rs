@@ -46,13 +46,22 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::FILE,
     },
     Explanation {
+        code: "arm-redirect",
+        tried: "Reading something from Azure Resource Manager.",
+        happened: "The answer was a redirect (HTTP 3xx).",
+        cause: "Azure Resource Manager has none: a captive portal or a proxy answers in its place.",
+        remedy: "Sign in to the network, or say how it is left (`[network] proxy` in your own configuration). A redirect is never \
+                 followed, because the request carries an access token.",
+        who: who::NETWORK,
+    },
+    Explanation {
         code: "vm-stopped",
         tried: "Asking the gateway for a session on a machine, and then Azure Resource Manager about the machine.",
         happened: "The gateway refused a session, often with HTTP 500, and the machine does not run.",
         cause: "Somebody stopped it, or an auto-shutdown schedule did.",
         remedy: "`az vm start --ids ID`, which the message has with the ID. The tunnel is tried again meanwhile, and works within \
                  half a minute of the machine's start.",
-        who: who::OWNER,
+        who: who::MACHINE,
     },
     Explanation {
         code: "no-instance",
@@ -60,7 +69,7 @@ pub(super) const ALL: &[Explanation] = &[
         happened: "Azure Resource Manager lists none that runs.",
         cause: "The set is scaled to none, or its instances are stopped or being made.",
         remedy: "Start or scale the set; the message says what its instances are. The tunnel is tried again meanwhile.",
-        who: who::OWNER,
+        who: who::MACHINE,
     },
     Explanation {
         code: "not-attached",

@@ -90,6 +90,7 @@ async fn all_codes() {
     cloud-changed             It names another cloud than the one this instance was started in.
     denied                    The account lacks a right (HTTP 403).
     not-found                 There is no such bastion or target (HTTP 404).
+    arm-redirect              The answer was a redirect (HTTP 3xx).
     vm-stopped                The gateway refused a session, often with HTTP 500, and the machine does not run.
     no-instance               Azure Resource Manager lists none that runs.
     not-attached              Azure Resource Manager says that the interface is attached to none.

@@ -42,6 +42,7 @@ async fn a_proof_that_takes_too_long() {
     exit 4
     ----- err
     waiting  page         the gateway bst refused a session: HTTP 503 [gateway-busy]; trying now
+    hint: mend it
     error: 1 of 2 tunnels is not ready after 0.3 s
     ");
     // Only what is meant counts.
@@ -90,6 +91,7 @@ async fn blocked_and_slow() {
     blocked  page         the gateway bst refused a session: HTTP 503 [sign-in]
     hint: mend it
     waiting  orders       the gateway bst refused a session: HTTP 503 [gateway-unreachable]; trying now
+    hint: mend it
     error: 1 of 3 tunnels is blocked, 1 is not ready after 0.3 s
     ");
 }

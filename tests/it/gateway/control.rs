@@ -147,6 +147,8 @@ async fn a_redirect_of_arms_is_not_followed() {
         let error = stage.read().await.unwrap_err();
         assert_eq!(error.disposition(), Disposition::Blocked(Blocked::Answer));
         assert!(error.to_string().contains(&format!("HTTP {status}")), "{error}");
+        assert_eq!(error.code(), "arm-redirect");
+        assert!(error.hint().is_some_and(|hint| hint.contains("captive portal")));
     }
     let nobody = tokio::time::timeout(Duration::from_millis(1), stranger.accept()).await;
     assert!(nobody.is_err(), "the stranger was called");
