@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::model::{Cloud, NetworkRules, ProxyRule};
-use crate::net::Proxy;
+use crate::model::{Cloud, NetworkRules, ProxyRule, chain};
+use crate::net::{Proxy, check_authorities};
 
 /// What a command's [`Network`](crate::net::Network) is made of.
 pub(super) struct Way {
@@ -35,7 +35,15 @@ impl Way {
             Cloud::Defined(definition) => definition.ca_file.as_ref(),
             Cloud::Public | Cloud::UsGovernment | Cloud::China | Cloud::Emulator => None,
         };
-        let ca_files = settings.ca_files.iter().chain(&rules.ca_file).chain(own).cloned().collect();
+        for (variable, path) in &settings.ca_files {
+            check_authorities(path).map_err(|error| {
+                let what = format!("`{variable}` cannot be used: {} [ca-file]", chain(&error));
+                Failure::new(ExitStatus::Usage, what)
+                    .hint(&format!("name a PEM file with a certificate in it, or `unset {variable}`"))
+            })?;
+        }
+        let ours = settings.ca_files.iter().map(|(_, path)| path);
+        let ca_files = ours.chain(&rules.ca_file).chain(own).cloned().collect();
         Ok(Self { proxy: proxy.transpose()?, ca_files })
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Settings {
     /// `NO_PROXY`.
     pub(super) no_proxy: String,
     /// `BASTION_CA_FILE`, `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`: authorities to believe besides the system's.
-    pub(super) ca_files: Vec<PathBuf>,
+    pub(super) ca_files: Vec<(&'static str, PathBuf)>,
     /// What signs in.
     pub(super) sign_in: Environment,
     /// What az says is its current subscription, once somebody has asked.
@@ -79,8 +79,7 @@ impl Settings {
             no_proxy: text(&["NO_PROXY", "no_proxy"]).unwrap_or_default(),
             ca_files: ["BASTION_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
                 .into_iter()
-                .filter_map(set)
-                .map(PathBuf::from)
+                .filter_map(|name| Some((name, PathBuf::from(set(name)?))))
                 .collect(),
             sign_in: sign_in(),
             az: OnceLock::new(),

@@ -13,7 +13,7 @@ use super::{ExitStatus, Failure, load, stop};
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
     Locator, Machine, Name, NameError, NotCurrent, Port, Reason, ResourceId, Service, State, Target, Tunnel,
-    TunnelStatus,
+    TunnelStatus, printable,
 };
 use crate::supervisor::Remains;
 use crate::supervisor::{Parts, Setting, Supervisor};
@@ -173,15 +173,23 @@ fn declare(arguments: &Arguments, cloud: Cloud, home: &Home) -> Result<Desired, 
     let wrong = |option: &str, error: &dyn std::fmt::Display| {
         Failure::new(ExitStatus::Usage, format!("`{option}`: {error}"))
     };
-    let bastion = ResourceId::compose(
-        &home.subscription,
-        &arguments.resource_group,
-        "Microsoft.Network/bastionHosts",
-        &arguments.name,
-    )
-    .map_err(|_not_an_id| {
-        let what = "they are made of letters, digits, `-`, `_`, `.`, `(` and `)`";
-        wrong("--name, --resource-group, --subscription", &what)
+    let kind = "Microsoft.Network/bastionHosts";
+    let (group, subscription) = (&arguments.resource_group, &home.subscription);
+    let parts = [("--subscription", subscription), ("--resource-group", group), ("--name", &arguments.name)];
+    let bastion = ResourceId::compose(subscription, group, kind, &arguments.name);
+    let bastion = bastion.map_err(|_not_an_id| {
+        let fits = |part: &str| ResourceId::compose("s", "g", kind, part).is_ok_and(|id| id.name() == part);
+        let (option, text) =
+            parts.into_iter().find(|(_, text)| !fits(text)).unwrap_or(("--name", &arguments.name));
+        let named = printable(text, 100);
+        let what = format!("`{named}` is not made of letters, digits, `-`, `_`, `.`, `(` and `)`");
+        match option {
+            "--subscription" => wrong(option, &what).hint(&format!(
+                "only its ID will do: `az account show --name \"{}\" --query id -o tsv` says it",
+                named.replace(['"', '$', '`', '\\'], "")
+            )),
+            _ => wrong(option, &what),
+        }
     })?;
     let locator = match (&arguments.target_resource_id, arguments.target_ip_address) {
         (Some(id), _) => {

@@ -20,7 +20,7 @@ mod trust;
 
 pub use http::{Answer, Cause, Http, HttpError};
 pub use proxy::{Proxy, ProxyError};
-pub use trust::{Trust, TrustError};
+pub use trust::{Trust, TrustError, check_authorities};
 
 /// What to do where a certificate is refused: most often somebody on the way has put in their own.
 pub const UNTRUSTED: &str = "if a proxy on the way replaces certificates, name its authority's PEM file in BASTION_CA_FILE, or as `ca_file` in `[network]` of your own configuration";

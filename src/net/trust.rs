@@ -1,7 +1,7 @@
 //! Whom we believe: the operating system's trust store, more authorities that the user names, or one authority alone.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -76,6 +76,14 @@ impl Trust {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// Whether authorities can be read from a file.
+///
+/// # Errors
+/// Says why not.
+pub fn check_authorities(path: &Path) -> Result<(), TrustError> {
+    read(&[path.to_owned()]).map(drop)
 }
 
 fn read(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, TrustError> {

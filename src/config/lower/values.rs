@@ -179,7 +179,12 @@ pub(super) fn azure_name(field: Option<&Field<Text>>, key: &str, found: &mut Fou
         "names in Azure have letters, digits, `-`, `_`, `.`, `(` and `)`"
     };
     let wrong = Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, label);
-    found.push(if text.value.contains('/') && key != "subscription" && key != "resource_group" {
+    if key == "subscription" && !text.value.is_empty() {
+        found
+            .push(wrong.help("only its ID will do: `az account show --name NAME --query id -o tsv` says it"));
+        return None;
+    }
+    found.push(if text.value.contains('/') && key != "resource_group" {
         wrong.help("for a whole resource ID, use the key `id`")
     } else {
         wrong

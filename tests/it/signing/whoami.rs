@@ -132,3 +132,16 @@ async fn an_application_by_its_secret() {
     ----- err
     ");
 }
+
+#[tokio::test]
+async fn a_variable_that_names_no_authorities_is_named_itself() {
+    let (env, az) = (TestEnv::new(), FakeAz::new());
+    let mut command = whoami(&env, &az, &[]);
+    command.env("SSL_CERT_FILE", "/nonexistent/ca.pem");
+    insta::assert_snapshot!(said(command).await, @r"
+    exit 2
+    ----- err
+    error: `SSL_CERT_FILE` cannot be used: reading the certificate authorities in /nonexistent/ca.pem: No such file or directory (os error 2) [ca-file]
+    hint: name a PEM file with a certificate in it, or `unset SSL_CERT_FILE`
+    ");
+}
