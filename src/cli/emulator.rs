@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::azure::only_emulated;
+use super::faults::Faults;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, load};
-use crate::emulator::Emulator;
+use crate::emulator::{Admin, Emulator};
 use crate::model::EmulatorEndpoint;
 use crate::sys::files;
 use crate::sys::signal::{StopSignal, StopSignals};
@@ -31,6 +32,14 @@ pub(super) struct Arguments {
     /// Write every request to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Something that goes wrong, with the keys of `[[emulator.faults]]`, as `phase=token do=503 times=3`;
+    /// may be repeated
+    #[arg(long, value_name = "FAULT")]
+    fault: Vec<String>,
+    /// Let whoever has the emulator's token add faults and see sessions while it runs, at
+    /// https://admin.localhost:PORT/
+    #[arg(long)]
+    admin: bool,
 }
 
 pub(super) async fn run(
@@ -50,6 +59,10 @@ pub(super) async fn run(
     let desired = load::load(settings, printer)?;
     only_emulated(&desired)?;
     let mut emulation = desired.emulation;
+    let faults = Faults::new(settings)?;
+    for text in &arguments.fault {
+        emulation.faults.push(faults.typed(text)?);
+    }
     if let Some(log) = arguments.log {
         emulation.log = Some(log);
     }
@@ -59,11 +72,18 @@ pub(super) async fn run(
     let emulator = Emulator::start(emulation, arguments.listen)
         .await
         .map_err(|error| Failure::from_error(ExitStatus::Failed, &error))?;
+    if arguments.admin {
+        emulator.open_admin(Admin::new(move |fields| faults.fault(fields)));
+    }
     let file = arguments.endpoint.unwrap_or_else(|| {
         std::env::temp_dir().join(format!("bastion-emulator-{}.json", emulator.endpoint().address.port()))
     });
     write_endpoint(&file, &emulator.endpoint())?;
     printer.say(&format!("The emulator is ready on {}", emulator.endpoint().address));
+    if arguments.admin {
+        let port = emulator.endpoint().address.port();
+        printer.say(&format!("It takes faults at https://admin.localhost:{port}/"));
+    }
     printer.say("From another terminal, tunnels use it with:");
     printer.data(&format!("export BASTION_EMULATOR={}", file.display()));
     let why = signals.next().await;

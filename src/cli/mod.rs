@@ -18,6 +18,7 @@ mod down;
 mod emulator;
 mod explain;
 mod failure;
+mod faults;
 mod following;
 mod instance;
 mod listening;

@@ -44,7 +44,9 @@ impl<'a> Excerpts<'a> {
             // A proxy's password stands in the user's own configuration, and this may end up in a ticket.
             let text = match layer.kind {
                 LayerKind::User => Cow::Owned(hide::credentials(layer.text)),
-                LayerKind::Workspace | LayerKind::Environment | LayerKind::Local => Cow::Borrowed(layer.text),
+                LayerKind::Workspace | LayerKind::Environment | LayerKind::Local | LayerKind::Flags => {
+                    Cow::Borrowed(layer.text)
+                }
             };
             Some((index, Excerpt::new(layer.path, &text, base, wanted)))
         };

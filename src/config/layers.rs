@@ -19,6 +19,8 @@ pub enum LayerKind {
     Environment,
     /// `bastion.local.toml`: personal, not committed.
     Local,
+    /// What was said on a command line.
+    Flags,
 }
 
 /// A file, as its reader found it.

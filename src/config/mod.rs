@@ -188,6 +188,7 @@ enum Rank {
     Environment,
     Personal,
     Local,
+    Flags,
 }
 
 impl From<LayerKind> for Rank {
@@ -197,6 +198,7 @@ impl From<LayerKind> for Rank {
             LayerKind::Workspace => Self::Workspace,
             LayerKind::Environment => Self::Environment,
             LayerKind::Local => Self::Local,
+            LayerKind::Flags => Self::Flags,
         }
     }
 }

@@ -102,6 +102,7 @@ pub(super) fn strike(
 pub(super) fn misbehave(action: &FaultAction, phase: FaultPhase, port: u16) -> Option<Reply> {
     let response = match action {
         FaultAction::Status(status) if phase == FaultPhase::Arm => arm_status(*status, port),
+        FaultAction::Status(status) if phase == FaultPhase::SignIn => sign_in_status(*status),
         FaultAction::Status(status) if phase == FaultPhase::Broker => {
             Response::text(*status, phrase(*status))
         }
@@ -160,6 +161,19 @@ fn arm_status(status: u16, port: u16) -> Response {
         429 => response.with("Retry-After", "1"),
         _ => response,
     }
+}
+
+fn sign_in_status(status: u16) -> Response {
+    let (error, text) = match status {
+        400 => ("invalid_request", "AADSTS900144: The request body is not what it should be."),
+        401 => ("invalid_client", "AADSTS7000215: Invalid client secret provided."),
+        403 => ("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies."),
+        _ => ("temporarily_unavailable", "AADSTS90033: A transient error has occurred. Please try again."),
+    };
+    let trace = guid();
+    let text = format!("{text} Trace ID: {trace} Correlation ID: {trace}");
+    let response = Response::json(status, &json!({ "error": error, "error_description": text }));
+    if status == 429 { response.with("Retry-After", "1") } else { response }
 }
 
 fn gateway_message(status: u16) -> &'static str {

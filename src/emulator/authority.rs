@@ -36,9 +36,15 @@ impl Authority {
     /// An authority and a server certificate for the simulated Azure's names, and for `others`.
     pub(super) fn new(others: &[String], now: SystemTime) -> Result<Self, AuthorityError> {
         // No `*.localhost`: a wildcard right below a top-level name makes webpki refuse the whole certificate.
-        let mut names = ["localhost", "management.localhost", "login.localhost", "*.bastion.localhost"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut names = [
+            "localhost",
+            "management.localhost",
+            "login.localhost",
+            "admin.localhost",
+            "*.bastion.localhost",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         names.extend_from_slice(others);
 
         let ca_key = KeyPair::generate().map_err(AuthorityError::Certificate)?;

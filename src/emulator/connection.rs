@@ -16,7 +16,7 @@ use super::log::{EntryKind, RequestEntry};
 use super::tunnel::Handover;
 use super::verdict::{Reply, Verdict};
 use super::world::World;
-use super::{arm, broker, exchange, rdp, sign_in, tunnel, upgrade};
+use super::{admin, arm, broker, exchange, rdp, sign_in, tunnel, upgrade};
 
 /// Serves one connection until it ends or the emulator does.
 pub(super) async fn serve(world: Arc<World>, config: Arc<ServerConfig>, tcp: TcpStream) {
@@ -79,7 +79,9 @@ async fn handshake(world: &World, config: Arc<ServerConfig>, tcp: TcpStream) -> 
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.ok()?;
     let hello = start.client_hello();
     let offers_h2 = hello.alpn().is_some_and(|mut protocols| protocols.any(|p| p == b"h2"));
-    if offers_h2 {
+    // Whoever asks the emulator itself may offer what they like, and is given HTTP/1.1.
+    let asks_us = world.admin().is_some() && hello.server_name() == Some(admin::HOST);
+    if offers_h2 && !asks_us {
         let mut entry = RequestEntry::new(EntryKind::Handshake);
         entry.host = hello.server_name().unwrap_or_default().to_owned();
         entry.violate("G1", "HTTP/2 is offered");
@@ -101,6 +103,9 @@ async fn judge(world: &World, request: &Request) -> Verdict {
     }
     if world.is_host(host, "login.localhost") {
         return sign_in::sign_in(world, request);
+    }
+    if let Some(admin) = world.admin().filter(|_| world.is_host(host, admin::HOST)) {
+        return admin::judge(world, admin, request);
     }
     let terrain = world.terrain();
     if terrain.is_broker(host, world.port) {

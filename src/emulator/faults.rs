@@ -72,6 +72,12 @@ impl FaultPlan {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 
+    /// Nothing goes wrong any more, until something is added or another list declared.
+    pub(super) fn clear(&self) {
+        self.list().faults.clear();
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
     /// The fault that strikes here and now, if any.
     pub(super) fn strike(&self, phase: FaultPhase, target: Option<&Endpoint>) -> Option<FaultAction> {
         self.list().faults.iter_mut().find(|p| p.matches(phase, target))?.take()

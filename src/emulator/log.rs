@@ -38,6 +38,8 @@ pub enum EntryKind {
     Stream,
     /// A TLS handshake that was refused.
     Handshake,
+    /// Something that its owner asked of the emulator itself.
+    Admin,
     /// Anything else.
     #[default]
     Other,
@@ -56,6 +58,7 @@ impl EntryKind {
             Self::Delete => "delete",
             Self::Stream => "stream",
             Self::Handshake => "handshake",
+            Self::Admin => "admin",
             Self::Other => "other",
         }
     }

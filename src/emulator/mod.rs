@@ -30,6 +30,7 @@ use crate::model::{Emulation, EmulatorEndpoint, Fault, Frames, GatewayHost, Port
 use crate::sys::clock;
 
 mod access;
+mod admin;
 mod answers;
 mod arm;
 mod assertion;
@@ -60,6 +61,7 @@ mod uplink;
 mod verdict;
 mod world;
 
+pub use admin::Admin;
 pub use authority::AuthorityError;
 pub use log::{EntryKind, KEPT, RequestEntry, RequestLog};
 pub use rules::{Federation, SignInRules};
@@ -215,6 +217,11 @@ impl Emulator {
         }
     }
 
+    /// Lets whoever has the emulator's token do the same and more, at `admin.localhost`.
+    pub fn open_admin(&self, admin: Admin) {
+        self.world.open_admin(admin);
+    }
+
     /// Has sign-in, and what Resource Manager takes, go by other rules from now on.
     pub fn set_sign_in(&self, rules: SignInRules) {
         self.world.set_rules(rules);
@@ -228,7 +235,7 @@ impl Emulator {
     /// Takes away a node, as `nodeId` names it: its sessions are lost, their WebSockets reset, and their deletion
     /// finds nothing. Another node comes in its place, so that there are always two.
     pub fn vanish_node(&self, node: &str) {
-        self.world.sessions.vanish(node);
+        let _lost: usize = self.world.sessions.vanish(node);
         self.log().stir();
     }
 

@@ -250,19 +250,27 @@ impl Sessions {
     }
 
     /// Takes a node away with everything on it, and puts a new one in its place (G42).
-    pub(super) fn vanish(&self, name: &str) {
+    pub(super) fn vanish(&self, name: &str) -> usize {
         let mut table = self.table();
         let table = &mut *table;
-        let Some(place) = table.nodes.iter_mut().find(|node| *node == name) else { return };
+        let Some(place) = table.nodes.iter_mut().find(|node| *node == name) else { return 0 };
         *place = node(table.next_node);
         table.next_node = table.next_node.wrapping_add(1);
         let gone: Vec<Session> =
             table.live.extract_if(|_, session| session.node == name).map(|(_, session)| session).collect();
+        let count = gone.len();
         for session in gone {
             session.end.lost.cancel();
             table.lost += 1;
             table.forget(session);
         }
+        count
+    }
+
+    /// Takes away every node that there is. How many sessions were on them?
+    pub(super) fn vanish_all(&self) -> usize {
+        let nodes: Vec<String> = self.table().nodes.to_vec();
+        nodes.iter().map(|node| self.vanish(node)).sum()
     }
 
     /// Whether a bastion holds a session.

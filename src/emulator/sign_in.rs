@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use super::access::guid;
+use super::answers::strike;
 use super::assertion::{self, Asked};
 use super::http::{Request, Response};
 use super::log::{EntryKind, RequestEntry};
 use super::redact;
 use super::verdict::Verdict;
 use super::world::World;
+use crate::model::FaultPhase;
 use crate::sys::clock;
 
 /// Why there is no token, as Entra says it.
@@ -43,6 +45,10 @@ pub(super) fn sign_in(world: &World, request: &Request) -> Verdict {
     let mut entry = RequestEntry::of(EntryKind::Login, request);
     let fields: Vec<(String, String)> = form_urlencoded::parse(&request.body).into_owned().collect();
     entry.form = redact::form(&fields);
+    let delay = match strike(world, FaultPhase::SignIn, None, &mut entry) {
+        Ok(delay) => delay,
+        Err(reply) => return Verdict::reply(entry, reply),
+    };
     let response = match grant(world, request, &fields) {
         Ok(response) => response,
         Err(refusal) => {
@@ -61,6 +67,7 @@ pub(super) fn sign_in(world: &World, request: &Request) -> Verdict {
         }
     };
     Verdict::answer(entry, response.with("Cache-Control", "no-store, no-cache").with("Pragma", "no-cache"))
+        .after(delay)
 }
 
 fn grant(world: &World, request: &Request, fields: &[(String, String)]) -> Result<Response, Refusal> {

@@ -1,12 +1,13 @@
 //! Everything that the connections of one emulator share: what exists, the sessions, the faults, the log.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::AccessTokens;
+use super::admin::Admin;
 use super::faults::FaultPlan;
 use super::log::{Journal, RequestEntry};
 use super::rules::SignInRules;
@@ -21,6 +22,8 @@ pub(super) struct World {
     pub(super) limits: Limits,
     pub(super) tokens: AccessTokens,
     rules: RwLock<Arc<SignInRules>>,
+    /// Who reads what is asked at `admin.localhost`, once that is open.
+    admin: OnceLock<Admin>,
     pub(super) sessions: Sessions,
     pub(super) faults: FaultPlan,
     pub(super) journal: Journal,
@@ -67,6 +70,7 @@ impl World {
             limits,
             tokens,
             rules: RwLock::default(),
+            admin: OnceLock::new(),
             sessions: Sessions::new(limits.ticket),
             faults: FaultPlan::new(&emulation.faults),
             journal,
@@ -98,6 +102,16 @@ impl World {
     pub(super) fn move_pods(&self) {
         let mut terrain = self.terrain.write().unwrap_or_else(PoisonError::into_inner);
         *terrain = Arc::new(terrain.moved(|bastion| self.sessions.any_on(bastion)));
+    }
+
+    /// Opens `admin.localhost`; once it is open it stays as it is.
+    pub(super) fn open_admin(&self, admin: Admin) {
+        let _open_already = self.admin.set(admin);
+    }
+
+    /// Who reads what is asked there.
+    pub(super) fn admin(&self) -> Option<&Admin> {
+        self.admin.get()
     }
 
     /// What sign-in goes by now.

@@ -228,6 +228,8 @@ pub struct Fault {
 pub enum FaultPhase {
     /// Reads from ARM.
     Arm,
+    /// Sign-in: a token is asked for.
+    SignIn,
     /// `POST /api/connection`, which only the Developer SKU has.
     Broker,
     /// `POST /api/tokens`.

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 #[cfg(unix)]
+mod admin;
 mod chosen;
 #[cfg(test)]
 mod cli;

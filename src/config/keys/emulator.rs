@@ -73,7 +73,7 @@ pub(in crate::config) const FAULT: Keys = Keys {
     known: &[
         key(
             "phase",
-            Kind::Words(&["arm", "broker", "token", "upgrade", "stream", "delete"]),
+            Kind::Words(&["arm", "sign-in", "broker", "token", "upgrade", "stream", "delete"]),
             "Where it happens.",
         ),
         key("do", Kind::Text, "What happens."),

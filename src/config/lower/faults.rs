@@ -15,6 +15,7 @@ use crate::model::{Fault, FaultAction, FaultPhase, Name, Target};
 
 const PHASES: &[(&str, FaultPhase)] = &[
     ("arm", FaultPhase::Arm),
+    ("sign-in", FaultPhase::SignIn),
     ("broker", FaultPhase::Broker),
     ("token", FaultPhase::Token),
     ("upgrade", FaultPhase::Upgrade),
@@ -56,6 +57,13 @@ fn fault(
         Some(field) => {
             let text = field.value.as_ref()?;
             let name = resolve(text, 0..text.value.len(), &file.targets, Kind::Target, known, found)?;
+            if phase == Some(FaultPhase::SignIn) {
+                let message = "whoever signs in, signs in for no target in particular";
+                let label = "it signs in for no target";
+                let wrong = Diagnostic::new(codes::FAULT_PHASE, field.key.clone(), message, label);
+                found.push(wrong.help("take it out"));
+                return None;
+            }
             Some(machines::meant(&targets.get(&name)?.locator)?)
         }
         None => None,

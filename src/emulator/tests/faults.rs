@@ -9,7 +9,8 @@ use super::socket::*;
 use crate::emulator::{Emulator, EntryKind};
 use crate::model::{Emulation, Endpoint, Fault, FaultAction, FaultPhase, Frames};
 
-const PHASES: [FaultPhase; 4] = [FaultPhase::Arm, FaultPhase::Token, FaultPhase::Upgrade, FaultPhase::Delete];
+const PHASES: [FaultPhase; 5] =
+    [FaultPhase::Arm, FaultPhase::SignIn, FaultPhase::Token, FaultPhase::Upgrade, FaultPhase::Delete];
 
 /// The request of a phase, once; `None`: the connection ended or nothing came.
 async fn request(site: &Site, phase: FaultPhase) -> Option<Answer> {
@@ -18,6 +19,14 @@ async fn request(site: &Site, phase: FaultPhase) -> Option<Answer> {
         FaultPhase::Arm => {
             let line = format!("GET {}?api-version=2024-05-01", bastion_id());
             site.try_ask(&site.endpoint.resource_manager, &line, &[&bearer], "").await
+        }
+        FaultPhase::SignIn => {
+            let host = format!("login.localhost:{}", site.endpoint.address.port());
+            let form = "Content-Type: application/x-www-form-urlencoded";
+            let line = format!("POST /{}/oauth2/v2.0/token", Emulator::TENANT);
+            let body = "grant_type=client_credentials&client_id=x&client_secret=y\
+                        &scope=https%3A%2F%2Fmanagement.azure.com%2F.default";
+            site.try_ask(&host, &line, &[form], body).await
         }
         FaultPhase::Token => {
             let form = "Content-Type: application/x-www-form-urlencoded";
@@ -42,7 +51,11 @@ fn well(phase: FaultPhase) -> u16 {
     match phase {
         FaultPhase::Upgrade => 101,
         FaultPhase::Delete => 204,
-        FaultPhase::Arm | FaultPhase::Broker | FaultPhase::Token | FaultPhase::Stream => 200,
+        FaultPhase::Arm
+        | FaultPhase::SignIn
+        | FaultPhase::Broker
+        | FaultPhase::Token
+        | FaultPhase::Stream => 200,
     }
 }
 
@@ -53,7 +66,15 @@ async fn a_status_strikes_once_and_then_all_is_well() {
         let answer = request(&site, phase).await.unwrap();
         assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")), "{phase:?}");
         let json = answer.json();
-        let message = if phase == FaultPhase::Arm { &json["error"]["message"] } else { &json["message"] };
+        let message = match phase {
+            FaultPhase::Arm => &json["error"]["message"],
+            FaultPhase::SignIn => &json["error_description"],
+            FaultPhase::Broker
+            | FaultPhase::Token
+            | FaultPhase::Upgrade
+            | FaultPhase::Stream
+            | FaultPhase::Delete => &json["message"],
+        };
         assert!(message.as_str().is_some_and(|m| !m.is_empty()));
         assert_eq!(request(&site, phase).await.unwrap().status, well(phase), "{phase:?}");
         let entry = site.entry(|e| e.fault.is_some()).await;

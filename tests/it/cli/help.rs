@@ -411,6 +411,14 @@ async fn help_of_emulator() {
           --log <FILE>
               Write every request to this file, one JSON object a line
 
+          --fault <FAULT>
+              Something that goes wrong, with the keys of `[[emulator.faults]]`, as `phase=token do=503
+              times=3`; may be repeated
+
+          --admin
+              Let whoever has the emulator's token add faults and see sessions while it runs, at
+              https://admin.localhost:PORT/
+
       -h, --help
               Print help (see a summary with '-h')
 
