@@ -28,7 +28,7 @@ use writer::{Desk, ENDED};
 /// How many journals one workspace, or all tunnels without one, may have at once.
 const MOST: usize = 256;
 /// How long a session waits for its line to be written before it is used all the same.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the last lines may take at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What the files are called: `KEY.NUMBER.journal`.
