@@ -158,6 +158,30 @@ async fn what_cannot_be_deleted_stays_for_the_next_one() {
 }
 
 #[tokio::test]
+async fn what_an_impatient_stop_left_the_next_one_deletes() {
+    // The first deletion is not answered.
+    let room = Room::new("[[emulator.faults]]\nphase = \"delete\"\ndo = \"silence\"").await;
+    let text = std::fs::read_to_string(room.env.path("bastion.toml")).unwrap();
+    room.env.workspace(&text.replace("port = 7\n", "port = 7\nprobe = \"none\"\n"));
+    let up = room.up();
+    let _stream = echoing(&up).await;
+    up.interrupt();
+    up.wait_line(|line| line.starts_with("Stopping: "), "that it stops").await;
+    for _ in 0..2 {
+        up.interrupt();
+        // Two at the same moment are one.
+        sleep(Duration::from_millis(700)).await;
+    }
+    let (code, said) = up.wait().await;
+    assert!(code == 130 && said.contains("stopped at once"), "{code}: {said}");
+    assert_eq!(room.open(), 1);
+    let up = room.up();
+    up.wait_line(|line| line.starts_with("Deleted 1 session "), "what it deleted").await;
+    up.stop().await;
+    assert_eq!((room.open(), room.journal()), (0, None));
+}
+
+#[tokio::test]
 async fn hostile_lines_are_asked_of_nobody() {
     let room = Room::new("").await;
     let up = room.up();
@@ -257,13 +281,16 @@ async fn connected(tunnel: &Running) -> TcpStream {
 async fn tunnels_without_a_workspace_have_theirs() {
     let room = Room::new("").await;
     let (one, two) = (tunnel(&room), tunnel(&room));
-    let (_first, second) = (connected(&one).await, connected(&two).await);
+    let (_first, mut second) = (connected(&one).await, connected(&two).await);
     room.until("two sessions", |room| room.open() == 2).await;
     killed(one).await;
     // The other one lives, and its journal is its own.
     let three = tunnel(&room);
     three.wait_line(|line| line.starts_with("Deleted 1 session "), "what it deleted").await;
-    assert_eq!(room.open(), 1);
+    // Its own proof may just be under way.
+    room.until("the other one's session", |room| room.open() == 1).await;
+    second.write_all(b"y").await.unwrap();
+    assert_eq!(timeout(PATIENCE, second.read_u8()).await.unwrap().unwrap(), b'y');
     drop(second);
     three.stop().await;
     two.stop().await;
