@@ -14,7 +14,8 @@ use super::{ExitStatus, Failure};
 use crate::azure::{Addresses, Arm, Cloud, SignIns};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
-use crate::model::{Cloud as CloudName, Desired, Emulation, EmulatorEndpoint, NetworkRules, chain};
+use crate::instance::digest;
+use crate::model::{Cloud as CloudName, Desired, Emulation, EmulatorEndpoint, NetworkRules, PortRule, chain};
 use crate::net::{Network, Trust};
 use crate::supervisor::{OneSource, Surroundings};
 use crate::sys::clock;
@@ -22,14 +23,27 @@ use crate::ui::Printer;
 
 /// What is sent as `User-Agent` where no tunnel is concerned.
 const USER_AGENT: &str = concat!("bastion/", env!("CARGO_PKG_VERSION"));
+/// What the name of every emulator's realm begins with.
+const EMULATOR: &str = "emulator";
 
 /// The Azure of a command.
 #[derive(Debug)]
 pub(super) struct Azure {
     /// How the supervisor reaches it.
     pub(super) surroundings: Surroundings,
+    /// Which one it is, for whoever comes after this process; none for an emulator that ends with it.
+    pub(super) realm: Option<Realm>,
     /// The emulator, when it runs in this process.
     emulator: Option<Arc<EmulatorHere>>,
+}
+
+/// One Azure among others, as a journal names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Realm {
+    /// Its name. Each emulator is one of its own: another knows nothing of its sessions.
+    pub(super) word: String,
+    /// Whether its gateways may have ports.
+    pub(super) ports: PortRule,
 }
 
 /// An emulator in this process, until it is stopped.
@@ -67,7 +81,8 @@ impl Azure {
     ) -> Result<Self, Failure> {
         match Cloud::of(&desired.cloud).zip(addresses(&desired.cloud, settings)) {
             Some((cloud, addresses)) => {
-                Self::real(cloud, &addresses, network(&desired.cloud, rules, settings)?, settings)
+                let realm = Realm { word: desired.cloud.name().to_owned(), ports: cloud.gateway_ports };
+                Self::real(realm, cloud, &addresses, network(&desired.cloud, rules, settings)?, settings)
             }
             None => Self::emulated(desired.emulation.clone(), rules, settings, printer).await,
         }
@@ -75,6 +90,7 @@ impl Azure {
 
     /// Azure itself. Nobody is asked for a token yet.
     fn real(
+        realm: Realm,
         cloud: Cloud,
         addresses: &Addresses,
         network: Network,
@@ -83,8 +99,8 @@ impl Azure {
         let http = network.http().map_err(|error| failed(&error))?;
         let sign_ins = SignIns::new(addresses, settings.sign_in.clone(), http.clone(), clock::now);
         let arm = Arm::new(cloud, &http);
-        let surroundings = Surroundings { arm, sign_in: Arc::new(sign_ins), network };
-        Ok(Self { surroundings, emulator: None })
+        let surroundings = Surroundings { arm, sign_in: Arc::new(sign_ins), network, journal: None };
+        Ok(Self { surroundings, realm: Some(realm), emulator: None })
     }
 
     /// The emulator that the user named, or one of our own that serves this emulation.
@@ -99,7 +115,8 @@ impl Azure {
                 let endpoint = super::emulator::read_endpoint(file)?;
                 let way = Way::new(&CloudName::Emulator, rules, settings)?;
                 printer.say(&format!("Azure is emulated by the process that wrote {}", file.display()));
-                Ok(Self { surroundings: surroundings(&endpoint, way)?, emulator: None })
+                let realm = Some(Realm::emulated(&endpoint));
+                Ok(Self { surroundings: surroundings(&endpoint, way)?, realm, emulator: None })
             }
             None => {
                 printer.say("Azure is emulated in this process: no account, no cost");
@@ -113,6 +130,7 @@ impl Azure {
                         &emulator.endpoint(),
                         Way { proxy: None, ca_files: Vec::new() },
                     )?,
+                    realm: None,
                     emulator: Some(Arc::new(EmulatorHere(Mutex::new(Some(emulator))))),
                 })
             }
@@ -134,12 +152,45 @@ impl Azure {
     }
 }
 
-fn surroundings(endpoint: &EmulatorEndpoint, way: Way) -> Result<Surroundings, Failure> {
+impl Realm {
+    fn emulated(endpoint: &EmulatorEndpoint) -> Self {
+        let word = format!("{EMULATOR} {} {}", endpoint.address, digest(&endpoint.ca_pem));
+        Self { word, ports: PortRule::Allowed }
+    }
+
+    /// The realm that a journal names, and the way there.
+    pub(super) fn find(
+        word: &str,
+        settings: &Settings,
+        printer: Printer,
+    ) -> Result<(Self, Network), Failure> {
+        if word.split(' ').next() == Some(EMULATOR) {
+            let (_, rules) = super::load::cloud(EMULATOR, settings, printer)?;
+            let named = settings.emulator.as_ref().map(|file| super::emulator::read_endpoint(file));
+            let named = named.transpose()?.filter(|endpoint| Self::emulated(endpoint).word == word);
+            let Some(endpoint) = named else {
+                let what = "it is in an emulator that BASTION_EMULATOR does not name; when that has ended, so has the session";
+                return Err(Failure::new(ExitStatus::Failed, what));
+            };
+            let way = Way::new(&CloudName::Emulator, &rules, settings)?;
+            return Ok((Self::emulated(&endpoint), emulated_network(&endpoint, way)?));
+        }
+        let (cloud, rules) = super::load::cloud(word, settings, printer)?;
+        let ports = Cloud::of(&cloud).map_or(PortRule::Forbidden, |cloud| cloud.gateway_ports);
+        Ok((Self { word: word.to_owned(), ports }, network(&cloud, &rules, settings)?))
+    }
+}
+
+fn emulated_network(endpoint: &EmulatorEndpoint, way: Way) -> Result<Network, Failure> {
     let trust = Trust::Only(endpoint.ca_pem.clone(), way.ca_files);
-    let network = Network::new(&trust, way.proxy, USER_AGENT).map_err(|error| failed(&error))?;
+    Network::new(&trust, way.proxy, USER_AGENT).map_err(|error| failed(&error))
+}
+
+fn surroundings(endpoint: &EmulatorEndpoint, way: Way) -> Result<Surroundings, Failure> {
+    let network = emulated_network(endpoint, way)?;
     let arm = Arm::new(Cloud::emulated(endpoint), &network.http().map_err(|error| failed(&error))?);
     let token: Arc<dyn AccessTokens> = Arc::new(EmulatorToken(endpoint.token.clone().into()));
-    Ok(Surroundings { arm, sign_in: Arc::new(OneSource(token)), network })
+    Ok(Surroundings { arm, sign_in: Arc::new(OneSource(token)), network, journal: None })
 }
 
 /// How connections to a cloud other than the emulator are made.

@@ -63,6 +63,11 @@ impl Failure {
         self
     }
 
+    /// What happened, for where it is a part of something larger.
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Says it.
     pub(super) fn tell(&self, printer: Printer) {
         if let Some(report) = &self.report {

@@ -20,7 +20,9 @@ mod explain;
 mod failure;
 mod faults;
 mod following;
+mod gc;
 mod instance;
+mod journal;
 mod listening;
 mod load;
 mod network;
@@ -131,6 +133,7 @@ enum Command {
     Check(check::Arguments),
     Config(config::Arguments),
     Allow(allow::Arguments),
+    Gc(gc::Arguments),
     Whoami(whoami::Arguments),
     Explain(explain::Arguments),
     Schema(schema::Arguments),
@@ -148,7 +151,6 @@ const NOT_YET: &[&str] = &[
     "completions",
     "env",
     "export",
-    "gc",
     "import",
     "init",
     "list",
@@ -168,8 +170,8 @@ const NOT_YET: &[&str] = &[
 ];
 /// Commands that can be typed.
 const BUILT: &[&str] = &[
-    "up", "status", "ps", "wait", "port", "plan", "reload", "down", "check", "config", "allow", "whoami",
-    "explain", "schema", "tunnel", "emulator", "help",
+    "up", "status", "ps", "wait", "port", "plan", "reload", "down", "check", "config", "allow", "gc",
+    "whoami", "explain", "schema", "tunnel", "emulator", "help",
 ];
 
 /// For whom data is written.
@@ -257,6 +259,7 @@ impl Command {
             | Self::Reload(_)
             | Self::Check(_)
             | Self::Config(_)
+            | Self::Gc(_)
             | Self::Whoami(_)
             | Self::Explain(_) => true,
             Self::Down(_)
@@ -280,6 +283,7 @@ impl Command {
             Self::Check(arguments) => check::run(&arguments, settings, format, printer),
             Self::Config(config::Arguments {}) => config::run(settings, format, printer),
             Self::Allow(arguments) => allow::run(&arguments, settings, printer),
+            Self::Gc(arguments) => gc::run(&arguments, settings, format, printer).await,
             Self::Whoami(whoami::Arguments {}) => whoami::run(settings, format, printer).await,
             Self::Explain(arguments) => explain::run(&arguments, format, printer),
             Self::Schema(arguments) => Ok(schema::run(&arguments, printer)),

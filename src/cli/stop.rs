@@ -60,7 +60,7 @@ pub(super) async fn stop(
     let clean = match left {
         Some(left) => tell(left, printer),
         None => {
-            printer.warn("stopped at once: sessions that were still being deleted may stay in Azure until it ends them");
+            printer.warn("stopped at once: sessions may stay in Azure that were still being deleted; the next `bastion up`, or `bastion gc`, deletes them");
             false
         }
     };
@@ -116,7 +116,7 @@ pub(super) fn tell(left: Remains, printer: Printer) -> bool {
     if left.sessions > 0 {
         let number = left.sessions;
         printer.warn(&format!(
-            "{number} sessions could not be deleted; Azure ends them by itself after a while"
+            "{number} sessions could not be deleted; the next `bastion up`, or `bastion gc`, tries again, and Azure ends them by itself after a while"
         ));
     }
     if left.requests > 0 {

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use super::azure::Azure;
 use super::declaration::Fixed;
+use super::journal::{self, Journaled};
 use super::settings::Settings;
 use super::up::whose;
 use super::{ExitStatus, Failure, load, stop};
+use crate::instance::Whose;
 use crate::model::{
     Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
     Locator, Machine, Name, NameError, NotCurrent, Port, Reason, ResourceId, Service, State, Target, Tunnel,
@@ -83,9 +85,10 @@ pub(super) async fn run(
         Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
     })?;
     let azure = Azure::of(&desired, &network, settings, printer).await?;
+    let journal = Journaled::open(&azure, Whose::Tunnel, settings, printer);
     let parts = Parts {
         source: Arc::new(Fixed(desired)),
-        dialer: Arc::new(azure.surroundings.clone()),
+        dialer: Arc::new(journal::with(&azure, journal.as_ref())),
         watch: None,
         clock: clock::now,
     };
@@ -107,8 +110,12 @@ pub(super) async fn run(
         std::future::pending::<()>().await;
     };
     tokio::pin!(asked);
+    let journal = journal.as_deref();
+    let mut recovery = std::pin::pin!(journal::recover(journal, printer));
+    let mut recovered = false;
     let ended = loop {
         tokio::select! {
+            () = &mut recovery, if !recovered => recovered = true,
             left = &mut run => break Err(left),
             () = &mut asked => {}
             why = signals.next() => break Ok(Ok(why)),
@@ -136,6 +143,7 @@ pub(super) async fn run(
         }
     };
     azure.stop().await;
+    journal::close(journal).await;
     Ok(status)
 }
 

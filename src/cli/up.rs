@@ -12,6 +12,7 @@ use super::attach::{Wish, attach};
 use super::azure::Azure;
 use super::declaration::WorkspaceFiles;
 use super::instance::{Running, kinds, refused};
+use super::journal::{self, Journaled};
 use super::listening::Listening;
 use super::load::Checked;
 use super::running::Meant;
@@ -20,7 +21,7 @@ use super::telling::Telling;
 use super::wait::appear;
 use super::{ExitStatus, Failure, Format, load, pick, refuse, stop};
 use crate::control::{About, server};
-use crate::instance::{ClaimError, Lock};
+use crate::instance::{ClaimError, Lock, Whose};
 use crate::model::{AzSubscription, Desired, Name, NetworkRules, Pattern};
 use crate::supervisor::Remains;
 use crate::supervisor::{Handle, Parts, Setting, Supervisor};
@@ -155,9 +156,10 @@ impl Start {
             network: self.network,
             emulator: azure.emulator(),
         };
+        let journal = Journaled::open(&azure, Whose::Instance(identity), settings, printer);
         let parts = Parts {
             source: Arc::new(source),
-            dialer: Arc::new(azure.surroundings.clone()),
+            dialer: Arc::new(journal::with(&azure, journal.as_ref())),
             watch: self.watch,
             clock: clock::now,
         };
@@ -172,10 +174,12 @@ impl Start {
             self.started,
         );
         let mut listening = Listening::start(lock, socket, Running { about, handle: handle.clone() });
-        let kept = Kept { handle: &handle, meant, listening: &mut listening };
+        let journal = journal.as_deref();
+        let kept = Kept { handle: &handle, meant, listening: &mut listening, journal };
         let ended = Box::pin(keep(supervisor.run(), kept, signals, self.wish, self.telling, printer)).await;
         let lock = listening.stop().await;
         azure.stop().await;
+        journal::close(journal).await;
         // The last thing: whoever finds it free finds nothing of ours left.
         drop(lock);
         ended
@@ -187,6 +191,7 @@ struct Kept<'a> {
     handle: &'a Handle,
     meant: &'a Meant,
     listening: &'a mut Listening,
+    journal: Option<&'a Journaled>,
 }
 
 /// Runs until a signal, or `bastion down`, ends it.
@@ -198,7 +203,7 @@ async fn keep(
     mut telling: Telling,
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
-    let Kept { handle, meant, listening } = kept;
+    let Kept { handle, meant, listening, journal } = kept;
     let mut run = pin!(run);
     let mut events = telling.listen(handle);
     let Wish { tunnels, profiles, setting } = wish;
@@ -206,6 +211,9 @@ async fn keep(
     let mut begun = false;
     let mut silence = pin!(sleep(SILENCE));
     let mut broken = false;
+    // Beside the tunnels, which do not wait for it.
+    let mut recovery = pin!(journal::recover(journal, printer));
+    let mut recovered = false;
     loop {
         tokio::select! {
             // `down` has asked for it.
@@ -220,6 +228,7 @@ async fn keep(
                     return Err(failure);
                 }
             }
+            () = &mut recovery, if !recovered => recovered = true,
             () = listening.disturbed() => listening.mend(meant).await,
             () = &mut silence, if !broken => {
                 broken = true;

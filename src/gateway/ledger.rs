@@ -4,7 +4,7 @@
 //! nobody wants it any more. A session is deleted when its [`Lease`] ends, whatever ended it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::error::GatewayError;
+use super::remnant::{Journal, Remnant};
 use super::wire::{self, Destination, Front, Session, Unusable};
 use crate::carrier::Remains;
 use crate::limit::Place;
@@ -25,8 +26,6 @@ use crate::net::{Http, HttpError};
 
 /// How long a token exchange may take.
 const EXCHANGE: Duration = Duration::from_secs(30);
-/// How long one deletion may take.
-const DELETION: Duration = Duration::from_secs(8);
 /// The pause before a failed deletion is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -53,6 +52,7 @@ struct Inner {
     unanswered: AtomicU64,
     opened: AtomicU64,
     deleted: AtomicU64,
+    journal: OnceLock<Arc<dyn Journal>>,
 }
 
 /// What is asked for, and in whose name.
@@ -69,6 +69,9 @@ pub(super) struct Asked<'a> {
 struct Granted {
     front: Front,
     session: Session,
+    remnant: Remnant,
+    /// Its entry in the journal.
+    entry: Option<u64>,
 }
 
 /// A session in use. Ending the lease deletes the session.
@@ -92,7 +95,13 @@ impl Ledger {
             unanswered: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             deleted: AtomicU64::new(0),
+            journal: OnceLock::new(),
         }))
+    }
+
+    /// Has sessions written down. The first journal stays.
+    pub(super) fn keep(&self, journal: Arc<dyn Journal>) {
+        let _another = self.0.journal.set(journal);
     }
 
     /// Asks a gateway for a session. Cancelling this future does not cancel the exchange, which keeps its places until it is answered.
@@ -173,19 +182,32 @@ impl Ledger {
             });
         }
         match wire::read_session(&answer.body, front.kind) {
-            Ok(session) => Ok(self.lease(front, session, place)),
+            Ok(session) => Ok(self.lease(front, session, place).await),
             Err(Unusable { error, granted }) => {
                 // It is of no use to us, but it exists, so it is deleted.
-                drop(granted.map(|session| self.lease(front, session, place)));
+                if let Some(session) = granted {
+                    drop(self.lease(front, session, place).await);
+                }
                 Err(GatewayError::Answer { host, source: error })
             }
         }
     }
 
-    fn lease(self, front: Front, session: Session, place: Arc<Place>) -> Lease {
+    /// Writes it down before anybody can use it, so that it is deleted even when this process is killed.
+    async fn lease(self, front: Front, session: Session, place: Arc<Place>) -> Lease {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
+        let remnant = Remnant::of(&front.host, &session);
+        let entry = match self.0.journal.get() {
+            Some(journal) => Some(journal.granted(&remnant).await),
+            None => None,
+        };
         let open = self.0.tasks.token();
-        Lease { granted: Arc::new(Granted { front, session }), ledger: self, place, _open: open }
+        Lease {
+            granted: Arc::new(Granted { front, session, remnant, entry }),
+            ledger: self,
+            place,
+            _open: open,
+        }
     }
 
     /// Deletes a session; one failure is retried, a second keeps it for the exit. Either way its place is free then.
@@ -202,29 +224,17 @@ impl Ledger {
     }
 
     async fn delete_once(&self, granted: &Granted) -> bool {
-        let Granted { front, session } = granted;
-        let path = wire::session_path(session);
-        let Ok(mut request) = request(Method::DELETE, &front.host, path.expose_secret()) else {
-            return false;
-        };
-        if let Some(node) = &session.node_id {
-            // Checked when it was read: visible ASCII only.
-            let Ok(node) = HeaderValue::from_str(node) else { return false };
-            request.headers_mut().insert("X-Node-Id", node);
-        }
-        match self.0.http.send(request, DELETION).await {
-            // 404: it is gone already.
-            Ok(answer) if matches!(answer.status, 200 | 204 | 404) => {
+        match granted.remnant.delete(&self.0.http).await {
+            Ok(()) => {
                 self.0.deleted.fetch_add(1, Ordering::Relaxed);
+                if let (Some(journal), Some(entry)) = (self.0.journal.get(), granted.entry) {
+                    journal.deleted(entry);
+                }
                 true
-            }
-            Ok(answer) => {
-                tracing::warn!(gateway = %front.host, status = answer.status, "the gateway did not delete a session");
-                false
             }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(gateway = %front.host, %error, cause, "a session could not be deleted");
+                tracing::warn!(gateway = %granted.front.host, %error, cause, "a session could not be deleted");
                 false
             }
         }

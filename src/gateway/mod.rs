@@ -30,6 +30,7 @@ mod keepalive;
 mod ledger;
 mod meaning;
 mod refusal;
+mod remnant;
 mod stream;
 mod tap;
 mod wire;
@@ -39,6 +40,7 @@ pub use broker::BrokerError;
 pub use error::{GatewayError, TokenError, UpgradeError};
 use home::{Found, Home};
 use ledger::{Asked, Lease, Ledger, Places};
+pub use remnant::{Journal, NotDeleted, Remnant, RemnantError, sweep};
 
 pub use stream::GatewayStream;
 use wire::Front;
@@ -97,6 +99,13 @@ impl Gateway {
     fn of(home: Home, network: Network, ledger: Ledger, limits: Limits) -> Self {
         let (setups, in_use) = (Limit::new(limits.setups), Limit::new(limits.sessions));
         Self { home, network, ledger, setups, in_use }
+    }
+
+    /// Has every session written down before it is used. Call it before the first is opened.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<dyn Journal>) -> Self {
+        self.ledger.keep(journal);
+        self
     }
 
     /// Changes how much is used at once. What is open stays; who waits goes on where there is room now.

@@ -213,18 +213,14 @@ pub(super) fn read_session(body: &[u8], kind: Kind) -> Result<Session, Unusable>
     let unusable = |error| Unusable { error, granted: None };
     let answer: SessionAnswer =
         serde_json::from_slice(body).map_err(|_hidden| unusable(AnswerError::NotJson))?;
-    let text =
-        |value: &str| !value.is_empty() && value.len() <= 4096 && !value.contains(|c: char| c.is_control());
-    if !text(&answer.auth_token) {
+    if !is_token(&answer.auth_token) {
         return Err(unusable(AnswerError::Missing("authToken")));
     }
     let node_id = answer.node_id.filter(|node| !node.is_empty());
-    // It becomes a header: nothing but visible ASCII may stand in it.
-    let fits = |node: &String| text(node) && node.bytes().all(|b| b.is_ascii_graphic());
-    if !node_id.as_ref().map_or(kind == Kind::Pod, fits) {
+    if !node_id.as_deref().map_or(kind == Kind::Pod, is_node) {
         return Err(unusable(AnswerError::Missing("nodeId")));
     }
-    let complete = text(&answer.websocket_token);
+    let complete = is_token(&answer.websocket_token);
     let session = Session {
         auth_token: answer.auth_token.into(),
         websocket_token: answer.websocket_token.into(),
@@ -235,6 +231,16 @@ pub(super) fn read_session(body: &[u8], kind: Kind) -> Result<Session, Unusable>
     } else {
         Err(Unusable { error: AnswerError::Missing("websocketToken"), granted: Some(session) })
     }
+}
+
+/// Whether a text can be one of a session's tokens.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 4096 && !text.contains(|c: char| c.is_control())
+}
+
+/// Whether a text can be a node. It becomes a header: nothing but visible ASCII may stand in it.
+pub(super) fn is_node(text: &str) -> bool {
+    is_token(text) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// What the gateway said of a failure: its `message`, or the first words of a text that is not HTML. Safe to print.
@@ -265,8 +271,8 @@ pub(super) fn websocket_path(session: &Session, kind: Kind) -> SecretString {
 }
 
 /// The path that deletes a session.
-pub(super) fn session_path(session: &Session) -> SecretString {
-    format!("{TOKENS_PATH}/{}", utf8_percent_encode(session.auth_token.expose_secret(), ESCAPED)).into()
+pub(super) fn session_path(auth_token: &SecretString) -> SecretString {
+    format!("{TOKENS_PATH}/{}", utf8_percent_encode(auth_token.expose_secret(), ESCAPED)).into()
 }
 
 /// The request that upgrades a connection: no extensions, no subprotocol, no cookies, no authorization.

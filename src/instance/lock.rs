@@ -1,9 +1,9 @@
 //! Who holds an instance: at most one process, for as long as it lives, however it ends.
 //!
-//! An instance has three files. `KEY.lock` is held by its owner and never removed or replaced, so two processes can
-//! only ever hold the same file. `KEY.json` says who it is; it has no lock, because a locked file cannot be read
-//! everywhere. `KEY.live` is made anew by each owner and held like the first: whoever lists the living tries that
-//! one, and so never stands in the way of a claim.
+//! An instance has three files. `KEY.lock` is held by its owner. Only who holds it removes it, when it tidies up, and who
+//! has locked it looks whether it is still there: two processes never hold the same instance. `KEY.json` says who it is; it
+//! has no lock, because a locked file cannot be read everywhere. `KEY.live` is made anew by each owner and held like the
+//! first: whoever lists the living tries that one, and so never stands in the way of a claim.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -14,7 +14,7 @@ use super::record::{Owner, VERSION};
 use super::{Identity, Places};
 use crate::model::Name;
 use crate::sys::directory::{self, DirectoryError};
-use crate::sys::files;
+use crate::sys::files::{self, is_still};
 
 /// The most that a file about an owner may weigh.
 const MOST: u64 = 64 * 1024;
@@ -61,7 +61,9 @@ impl Lock {
         };
         let claim = directory::open_lock(&files.lock).map_err(failed(&files.lock))?;
         match claim.try_lock() {
-            Ok(()) => {}
+            Ok(()) if is_still(&files.lock, &claim) => {}
+            // It was tidied up in this moment; the next try makes a new one.
+            Ok(()) => return Err(ClaimError::Starting),
             Err(TryLockError::WouldBlock) => {
                 return Err(files.owner().map_or(ClaimError::Starting, |o| ClaimError::Held(Box::new(o))));
             }
@@ -146,10 +148,15 @@ impl Files {
 
     /// Who holds the instance now.
     fn owner(&self) -> Option<Owner> {
-        let live = File::open(&self.live).ok()?;
-        if !matches!(live.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        if !is_alive(&self.live) {
             return None;
         }
         serde_json::from_slice(&files::read(&self.owner, MOST).ok()?).ok()
     }
+}
+
+/// Whether the process that made this `live` file still lives.
+pub(super) fn is_alive(live: &Path) -> bool {
+    let locked = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    File::open(live).is_ok_and(locked)
 }

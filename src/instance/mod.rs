@@ -1,4 +1,5 @@
-//! One instance for each user, workspace file and environment: where its files are, who holds it, what its user allowed.
+//! One instance for each user, workspace file and environment: where its files are, who holds it, what its user allowed,
+//! what it must delete in Azure, and what is left of one that was killed.
 //!
 //! Nothing here reads the environment or a workspace's files, and nothing is ever put where another user can look.
 
@@ -8,14 +9,18 @@ use std::path::{Path, PathBuf};
 use crate::model::Name;
 
 mod grants;
+mod journal;
 mod lock;
 mod places;
 mod record;
+mod stale;
 
 pub use grants::{Grants, GrantsError};
+pub use journal::{Abandoned, Found, Journal, JournalError, Whose, abandoned};
 pub use lock::{ClaimError, Lock, holder, list};
 pub use places::{Places, Surroundings};
-pub use record::Owner;
+pub use record::{Left, Owner};
+pub use stale::{Refused, Stale, stale};
 
 /// What makes an instance that one and no other, beside its user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +54,11 @@ impl Identity {
 /// The key of a workspace's file, whatever its environment.
 fn key_of(workspace: &Path) -> String {
     key(&[workspace.as_os_str().as_encoded_bytes()])
+}
+
+/// The same short name for the same text, in every process and in every release.
+pub fn digest(text: &str) -> String {
+    key(&[text.as_bytes()])
 }
 
 /// 96 bits of a hash: short enough for a socket's path, long enough that no two are ever the same.

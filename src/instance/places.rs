@@ -78,4 +78,19 @@ impl Places {
     pub(super) fn grants(&self) -> PathBuf {
         self.state.join("grants")
     }
+
+    /// Makes the directory of what instances must delete in Azure.
+    pub(super) fn prepare_journals(&self) -> Result<(), DirectoryError> {
+        self.private(&self.state)?;
+        directory::private(&self.journals())
+    }
+
+    pub(super) fn journals(&self) -> PathBuf {
+        self.state.join("sessions")
+    }
+
+    /// The directory of sockets whose path would be too long elsewhere.
+    pub(super) fn short(&self) -> &Path {
+        &self.short
+    }
 }

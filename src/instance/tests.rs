@@ -231,3 +231,69 @@ fn a_file_that_others_can_write_grants_nothing() {
     assert!(!read.contains(&expose("one")));
     assert!(read.problem().unwrap().contains("others can write"));
 }
+
+#[cfg(unix)]
+#[test]
+fn only_the_files_of_instances_that_do_not_live_are_stale() {
+    let root = tempfile::tempdir().unwrap();
+    let places = places(root.path());
+    assert!(stale(&places, true).unwrap().0.is_empty());
+    let claim = |name: &str| {
+        let identity = Identity { directory: name.into(), file: "bastion.toml".into(), environment: None };
+        let lock = Lock::claim(&places, &identity, UNIX_EPOCH).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(lock.socket()).unwrap());
+        (identity.key(), lock)
+    };
+    let ((dead, lock), (_alive, _lock)) = (claim("/dead"), claim("/alive"));
+    let file = |kind: &str| places.runtime.join(format!("{dead}.{kind}"));
+    drop(lock);
+    // What it was about to put in place of another, and what is not an instance's.
+    std::fs::write(file("json.7.new"), "").unwrap();
+    std::fs::write(places.runtime.join("notes.json"), "").unwrap();
+    let before = places.runtime.read_dir().unwrap().count();
+
+    let (mut found, refused) = stale(&places, false).unwrap();
+    assert!(refused.is_empty() && found.len() == 1, "{found:?}, {refused:?}");
+    let one = found.remove(0);
+    assert_eq!(one.owner().map(Owner::path), Some("/dead/bastion.toml".into()));
+    assert_eq!(one.files().len(), 5);
+    drop(one);
+    assert_eq!(places.runtime.read_dir().unwrap().count(), before, "a look changes nothing");
+
+    let one = stale(&places, true).unwrap().0.remove(0);
+    let identity = Identity { directory: "/dead".into(), file: "bastion.toml".into(), environment: None };
+    assert!(matches!(Lock::claim(&places, &identity, UNIX_EPOCH), Err(ClaimError::Starting)));
+    assert!(one.remove().is_empty());
+    assert_eq!(places.runtime.read_dir().unwrap().count(), before - 5);
+    Lock::claim(&places, &identity, UNIX_EPOCH).unwrap();
+}
+
+#[test]
+fn an_instance_that_is_tidied_up_while_it_starts_is_never_held_twice() {
+    let root = tempfile::tempdir().unwrap();
+    let places = places(root.path());
+    let identity = Identity { directory: "/w".into(), file: "bastion.toml".into(), environment: None };
+    let held = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    if let Ok(lock) = Lock::claim(&places, &identity, UNIX_EPOCH) {
+                        let others = held.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        assert_eq!(others, 0, "two hold it");
+                        std::thread::yield_now();
+                        held.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        drop(lock);
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..300 {
+                for stale in stale(&places, true).unwrap().0 {
+                    stale.remove();
+                }
+            }
+        });
+    });
+}

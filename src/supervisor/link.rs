@@ -345,7 +345,11 @@ impl Link {
         } else {
             Gateway::new(name, network, limits)
         };
-        let gateway = Arc::new(gateway.map_err(RouteError::Client)?);
+        let mut gateway = gateway.map_err(RouteError::Client)?;
+        if let Some(journal) = &self.surroundings.journal {
+            gateway = gateway.with_journal(Arc::clone(journal));
+        }
+        let gateway = Arc::new(gateway);
         books.gateways.push(Arc::clone(&gateway));
         Ok(gateway)
     }

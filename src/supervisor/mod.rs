@@ -25,6 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::azure::Arm;
 use crate::carrier::Carrier;
+use crate::gateway::Journal;
 use crate::model::{Bastion, Name, Reason};
 use crate::net::Network;
 use crate::plan::Path;
@@ -81,6 +82,8 @@ pub struct Surroundings {
     pub sign_in: Arc<dyn SignIn>,
     /// How connections are made.
     pub network: Network,
+    /// Where sessions are written down, where they would outlive this process.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 impl std::fmt::Debug for Surroundings {

@@ -141,6 +141,44 @@ pub(super) fn private(options: &mut std::fs::OpenOptions) {
 #[cfg(windows)]
 pub(super) fn private(_options: &mut std::fs::OpenOptions) {}
 
+/// Has a link in the place of the file refused.
+#[cfg(unix)]
+pub(super) fn no_link(options: &mut std::fs::OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits();
+    options.custom_flags(i32::try_from(flags).unwrap_or_default());
+}
+
+/// Links need a right of their own there, and the user's own directories are closed to others.
+#[cfg(windows)]
+pub(super) fn no_link(_options: &mut std::fs::OpenOptions) {}
+
+/// Refuses a file that others own, or may read or write.
+#[cfg(unix)]
+pub(super) fn only_ours(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = file.metadata()?;
+    let refused = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        refused("it belongs to another user")
+    } else if metadata.mode() & 0o077 != 0 {
+        refused("it is open to other users")
+    } else {
+        Ok(())
+    }
+}
+
+/// The user's own directories are closed to others there.
+#[cfg(windows)]
+pub(super) fn only_ours(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether an open file still has this name.
+pub fn is_still(path: &Path, file: &File) -> bool {
+    matches!((path.symlink_metadata(), file.metadata()), (Ok(named), Ok(open)) if place(&named) == place(&open))
+}
+
 /// What tells a file from what it was before: what it is, its size, its time and its place on the disk, and where a link
 /// leads. What cannot be looked at is told apart by why.
 #[derive(Clone, Debug, PartialEq, Eq)]

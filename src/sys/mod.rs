@@ -7,5 +7,6 @@ pub mod directory;
 pub mod files;
 pub mod limits;
 pub mod local;
+pub mod locked;
 pub mod signal;
 pub mod socket;

@@ -66,6 +66,26 @@ async fn an_application_signs_in_and_its_bytes_go_through() {
 }
 
 #[tokio::test]
+async fn what_a_killed_one_left_is_deleted_as_its_cloud_has_it_and_without_a_sign_in() {
+    let (env, _emulator) = lab(None).await;
+    let mut up = env.run_command(signed_in(&env, &["up"]));
+    let mut stream = TcpStream::connect(up.address("echo").await).await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
+    up.kill();
+    up.wait().await;
+    let asked = env.requests().len();
+    // Its gateway has a port and a certificate that only this cloud's file vouches for.
+    let output = env.run(&["gc"]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("deleted in Azure") && output.status.success(), "{said}");
+    let sessions = env.sessions();
+    assert_eq!((sessions.deleted, sessions.violations), (sessions.opened, vec![]));
+    let kinds: Vec<String> = env.requests().iter().skip(asked).map(|r| r["kind"].to_string()).collect();
+    assert!(kinds.iter().all(|kind| kind == "\"delete\""), "{kinds:?}");
+}
+
+#[tokio::test]
 async fn a_cloud_that_names_no_audience_has_its_resource_managers_address() {
     let (env, emulator) = lab(None).await;
     let own = format!("https://{}", emulator.field("resource_manager"));

@@ -13,6 +13,9 @@ mod config;
 mod control;
 #[cfg(test)]
 #[cfg(unix)]
+mod crash;
+#[cfg(test)]
+#[cfg(unix)]
 mod detour;
 #[cfg(test)]
 mod developer;
@@ -28,6 +31,9 @@ mod gateway;
 #[cfg(test)]
 mod harness;
 mod instance;
+#[cfg(test)]
+#[cfg(unix)]
+mod journal;
 #[cfg(test)]
 #[cfg(unix)]
 mod lab;

@@ -97,6 +97,42 @@ async fn a_second_signal_stops_at_once() {
     check_end(&env, &said);
 }
 
+/// Another terminal stops it.
+async fn down(env: &TestEnv, flags: &[&str]) {
+    let output = env.run(&[&["down"], flags].concat()).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("Stopped"), "{said}");
+}
+
+#[tokio::test]
+async fn down_gives_live_connections_their_time_and_deletes_every_session() {
+    let (env, _server, up) = room().await;
+    let streams = live(&up).await;
+    let begun = Instant::now();
+    down(&env, &[]).await;
+    assert!(begun.elapsed() >= Duration::from_secs(5), "they did not get their time");
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 0, "{said}");
+    drop(streams);
+    check_end(&env, &said);
+}
+
+#[tokio::test]
+async fn down_now_gives_no_time_and_deletes_every_session_all_the_same() {
+    let (env, _server, up) = room().await;
+    let streams = live(&up).await;
+    let begun = Instant::now();
+    down(&env, &["--now"]).await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
+    let (code, said) = up.wait().await;
+    assert_eq!(code, 0, "{said}");
+    for mut stream in streams {
+        let end = timeout(PATIENCE, stream.read(&mut [0])).await.unwrap();
+        assert!(end.is_err(), "the local program was told a proper end");
+    }
+    check_end(&env, &said);
+}
+
 #[tokio::test]
 async fn sigterm_stops_and_is_no_failure() {
     let (env, _server, up) = room().await;

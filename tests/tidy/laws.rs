@@ -14,7 +14,7 @@ pub(crate) const SERDE: Law = Law {
 };
 
 pub(crate) const SPAWN: Law = Law {
-    rule: "tasks and threads are started only in supervisor, relay, gateway/ledger.rs, control/server.rs, watch, emulator, cli/listening.rs and ui/terminal.rs",
+    rule: "tasks and threads are started only in supervisor, relay, gateway/ledger.rs, control/server.rs, watch, emulator, instance/journal, cli/listening.rs and ui/terminal.rs",
     reason: "every task belongs to a set that its room owns and awaits: nothing outlives its owner, and no session is forgotten",
 };
 
@@ -42,7 +42,7 @@ const PURE_PLACES: [&str; 7] =
     ["model", "config", "plan", "lifecycle", "backoff", "gateway/wire", "gateway/boundary"];
 const WIRE_PLACES: [&str; 6] =
     ["config/raw", "control", "gateway/wire", "instance/record", "azure", "emulator"];
-const SPAWN_PLACES: [&str; 9] = [
+const SPAWN_PLACES: [&str; 10] = [
     "supervisor",
     "relay",
     "gateway/ledger",
@@ -50,6 +50,7 @@ const SPAWN_PLACES: [&str; 9] = [
     "control/server",
     "watch",
     "emulator",
+    "instance/journal",
     "cli/listening",
     "ui/terminal",
 ];

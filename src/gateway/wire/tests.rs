@@ -162,7 +162,7 @@ fn tokens_are_escaped_exactly_once() {
     assert_eq!(path.expose_secret(), "/webtunnelv2/a%2Fb%252F%2Bc?X-Node-Id=10.0.1.5");
     let path = websocket_path(&session, Kind::Pod);
     assert_eq!(path.expose_secret(), "/omni/webtunnel/a%2Fb%252F%2Bc", "a pod is not told the node");
-    assert_eq!(session_path(&session).expose_secret(), "/api/tokens/a%2Fb");
+    assert_eq!(session_path(&session.auth_token).expose_secret(), "/api/tokens/a%2Fb");
 }
 
 #[test]

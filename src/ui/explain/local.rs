@@ -107,6 +107,14 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::FILE,
     },
     Explanation {
+        code: "journal",
+        tried: "Writing down which sessions are open in Azure, for whoever deletes them when this process is killed, or reading what an earlier one wrote.",
+        happened: "The file, or a line of it, cannot be written, is not believed, or names a session that could not be deleted now.",
+        cause: "A full or read-only disk; a file or directory that others can open; a line that was cut off; a gateway that is not reached.",
+        remedy: "Tunnels work all the same. Make room, or close the directory to others (`chmod 700`); then `bastion gc` deletes what is left. Azure ends such sessions by itself after a while.",
+        who: who::YOU,
+    },
+    Explanation {
         code: "version-skew",
         tried: "Talking to the running instance of this workspace.",
         happened: "It is of another version, whose interface differs.",

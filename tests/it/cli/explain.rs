@@ -83,6 +83,7 @@ async fn all_codes() {
     not-running               There is none, or it does not run the tunnel that was named.
     unknown-tunnel            No tunnel has this name, or none matches the pattern.
     rejected                  They have mistakes: nothing was changed, what runs is as before.
+    journal                   The file, or a line of it, cannot be written, is not believed, or names a session that could not be deleted now.
     version-skew              It is of another version, whose interface differs.
     bad-request               It did not understand the request.
     internal                  A part of this program failed by a mistake of ours; it is started again.

@@ -28,6 +28,7 @@ async fn alone() {
       check     Check the workspace's files: every mistake in every environment
       config    Show the merged, resolved workspace, with where each value came from
       allow     Allow what the files ask for and cannot give themselves
+      gc        Remove what killed instances left behind, here and in Azure
       whoami    Say who signs in to Azure: which credential, whose account, until when
       explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
       schema    Print a JSON Schema: of bastion.toml, or of what this program answers
@@ -74,6 +75,7 @@ async fn help() {
       check     Check the workspace's files: every mistake in every environment
       config    Show the merged, resolved workspace, with where each value came from
       allow     Allow what the files ask for and cannot give themselves
+      gc        Remove what killed instances left behind, here and in Azure
       whoami    Say who signs in to Azure: which credential, whose account, until when
       explain   Explain a code that stands in brackets behind a message: cause, remedy, who can mend it
       schema    Print a JSON Schema: of bastion.toml, or of what this program answers
@@ -306,6 +308,23 @@ async fn help_of_those_that_change_something() {
     Options:
       -y, --yes
               Allow without asking
+
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+    insta::assert_snapshot!(local("gc").await, @r"
+    exit 0
+    ----- out
+    Remove what killed instances left behind, here and in Azure
+
+    Of every workspace: the files of instances that do not run, and the sessions that nobody deletes any
+    more. What belongs to an instance that runs is left alone. It needs no sign-in.
+
+    Usage: bastion gc [OPTIONS]
+
+    Options:
+          --dry-run
+              Say what there is, and remove nothing
 
       -h, --help
               Print help (see a summary with '-h')

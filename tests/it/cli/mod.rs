@@ -7,6 +7,8 @@ mod check;
 #[cfg(unix)]
 mod down;
 mod explain;
+#[cfg(unix)]
+mod gc;
 mod help;
 mod layers;
 mod plan;

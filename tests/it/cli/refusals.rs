@@ -13,7 +13,6 @@ async fn commands_that_are_not_built_yet_are_refused_by_name() {
         "completions",
         "env",
         "export",
-        "gc",
         "import",
         "init",
         "list",

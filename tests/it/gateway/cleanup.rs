@@ -98,6 +98,21 @@ async fn a_redirected_deletion_goes_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_mistake_of_ours_in_a_connections_task_deletes_its_session() {
+    let stage = Stage::faulty(vec![]).await;
+    let gateway = stage.gateway().await;
+    let stream = stage.open(&gateway, ECHO).await.unwrap();
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(async move {
+        let _stream = stream;
+        panic!("as this test wants it");
+    });
+    assert!(task.join_next().await.unwrap().unwrap_err().is_panic());
+    stage.settled(1).await;
+    assert_eq!(gateway.settle(Instant::now() + PATIENCE).await, bastion::carrier::Remains::default());
+}
+
+#[tokio::test]
 async fn stopping_deletes_all_sessions_at_once() {
     let stage = Stage::faulty(vec![]).await;
     let tunnel = stage.tunnel(ECHO).await;

@@ -146,7 +146,7 @@ impl Stage {
     pub(super) fn surroundings(&self) -> Surroundings {
         let tokens: Arc<dyn AccessTokens> = Arc::<Tokens>::clone(&self.tokens);
         let sign_in = Arc::new(OneSource(tokens));
-        Surroundings { arm: self.arm.clone(), sign_in, network: self.network.clone() }
+        Surroundings { arm: self.arm.clone(), sign_in, network: self.network.clone(), journal: None }
     }
 
     /// A tunnel to a port of the machine, once it is ready.

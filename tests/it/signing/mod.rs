@@ -150,7 +150,7 @@ fn surroundings(emulator: &Emulator, environment: Environment) -> Surroundings {
     let network = network(emulator);
     let arm = Arm::new(cloud, &network.http().unwrap());
     let sign_ins = sign_ins(emulator, environment, bastion::sys::clock::now);
-    Surroundings { arm, sign_in: Arc::new(sign_ins), network }
+    Surroundings { arm, sign_in: Arc::new(sign_ins), network, journal: None }
 }
 
 /// Whoever signs in to the emulator, by this clock.
