@@ -53,8 +53,17 @@ impl List {
     }
 
     fn tunnel(&mut self, at: &str, tunnel: &Tunnel) {
-        let Behaviour { connect_timeout, keepalive, drain, on_outage, max_connections, probe, backoff } =
-            &tunnel.behaviour;
+        let Behaviour {
+            connect_timeout,
+            idle_close,
+            max_lifetime,
+            keepalive,
+            drain,
+            on_outage,
+            max_connections,
+            probe,
+            backoff,
+        } = &tunnel.behaviour;
         let profiles = tunnel.profiles.iter().map(|profile| text(profile.as_str())).collect();
         let on_outage = match on_outage {
             OnOutage::Hold => "hold",
@@ -70,6 +79,8 @@ impl List {
             ("profiles", Value::Array(profiles)),
             ("expose", Value::Boolean(!tunnel.listen.is_loopback())),
             ("connect_timeout", duration(*connect_timeout)),
+            ("idle_close", duration(*idle_close)),
+            ("max_lifetime", duration(*max_lifetime)),
             ("keepalive", duration(*keepalive)),
             ("drain", duration(*drain)),
             ("on_outage", text(on_outage)),

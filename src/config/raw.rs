@@ -83,6 +83,8 @@ impl Reader {
     fn behaviour(&mut self, table: &Table<'_>) -> Behaviour {
         Behaviour {
             connect_timeout: self.text(table, "connect_timeout", Takes::DURATION),
+            idle_close: self.text(table, "idle_close", Takes::DURATION),
+            max_lifetime: self.text(table, "max_lifetime", Takes::DURATION),
             keepalive: self.text(table, "keepalive", Takes::DURATION),
             drain: self.text(table, "drain", Takes::DURATION),
             on_outage: self.text(table, "on_outage", Takes::text("\"hold\" or \"refuse\"")),

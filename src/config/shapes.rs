@@ -78,6 +78,8 @@ pub(super) struct Defaults {
 #[derive(Debug, Default)]
 pub(super) struct Behaviour {
     pub(super) connect_timeout: Option<Field<Text>>,
+    pub(super) idle_close: Option<Field<Text>>,
+    pub(super) max_lifetime: Option<Field<Text>>,
     pub(super) keepalive: Option<Field<Text>>,
     pub(super) drain: Option<Field<Text>>,
     pub(super) on_outage: Option<Field<Text>>,

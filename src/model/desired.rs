@@ -183,6 +183,10 @@ pub struct Tunnel {
 pub struct Behaviour {
     /// How long one connection may take to be set up, retries included.
     pub connect_timeout: Duration,
+    /// A connection on which no byte passed either way for this long is closed; zero: never.
+    pub idle_close: Duration,
+    /// How long a connection may last once it is connected; zero: as long as it likes.
+    pub max_lifetime: Duration,
     /// A ping on a session that was quiet both ways for this long; zero: never.
     pub keepalive: Duration,
     /// How long connections of a replaced or removed tunnel may go on; zero: as long as they like.
@@ -202,6 +206,8 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(20),
+            idle_close: Duration::ZERO,
+            max_lifetime: Duration::ZERO,
             keepalive: Duration::from_secs(30),
             drain: Duration::ZERO,
             on_outage: OnOutage::Hold,

@@ -177,6 +177,8 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
     };
     [
         value("connect_timeout", &Wait(old.connect_timeout), &Wait(new.connect_timeout)),
+        value("idle_close", &Wait(old.idle_close), &Wait(new.idle_close)),
+        value("max_lifetime", &Wait(old.max_lifetime), &Wait(new.max_lifetime)),
         value("keepalive", &Wait(old.keepalive), &Wait(new.keepalive)),
         value("drain", &Wait(old.drain), &Wait(new.drain)),
         value("on_outage", &outage(old), &outage(new)),

@@ -29,6 +29,9 @@ mod harness;
 mod instance;
 #[cfg(test)]
 #[cfg(unix)]
+mod keys;
+#[cfg(test)]
+#[cfg(unix)]
 mod lab;
 #[cfg(test)]
 mod layered;

@@ -62,6 +62,16 @@ const CONNECT_TIMEOUT: Key = key(
     Kind::Duration,
     "How long one connection may take to be set up, retries included. Default: \"20s\".",
 );
+const IDLE_CLOSE: Key = key(
+    "idle_close",
+    Kind::Duration,
+    "Close a connection on which no byte passed either way for this long; \"0s\" is never. Default: \"0s\".",
+);
+const MAX_LIFETIME: Key = key(
+    "max_lifetime",
+    Kind::Duration,
+    "Close a connection this long after it was connected; \"0s\" is never. Default: \"0s\".",
+);
 const KEEPALIVE: Key = key(
     "keepalive",
     Kind::Duration,
@@ -117,6 +127,8 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         ),
         PORT_OFFSET,
         CONNECT_TIMEOUT,
+        IDLE_CLOSE,
+        MAX_LIFETIME,
         KEEPALIVE,
         DRAIN,
         ON_OUTAGE,
@@ -124,16 +136,7 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         PROBE,
         BACKOFF_KEY,
     ],
-    later: &[
-        "idle_close",
-        "max_lifetime",
-        "prewarm",
-        "prewarm_dial",
-        "lazy",
-        "on_port_taken",
-        "worktree_offset",
-        "stop_grace",
-    ],
+    later: &["prewarm", "prewarm_dial", "lazy", "on_port_taken", "worktree_offset", "stop_grace"],
 };
 
 pub(in crate::config) const BASTION: Keys = Keys {
@@ -215,6 +218,8 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
         ),
         PORT_OFFSET,
         CONNECT_TIMEOUT,
+        IDLE_CLOSE,
+        MAX_LIFETIME,
         KEEPALIVE,
         DRAIN,
         ON_OUTAGE,
@@ -222,16 +227,5 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
         PROBE,
         BACKOFF_KEY,
     ],
-    later: &[
-        "mode",
-        "to",
-        "via",
-        "host",
-        "idle_close",
-        "max_lifetime",
-        "prewarm",
-        "prewarm_dial",
-        "lazy",
-        "on_port_taken",
-    ],
+    later: &["mode", "to", "via", "host", "prewarm", "prewarm_dial", "lazy", "on_port_taken"],
 };

@@ -27,6 +27,8 @@ pub(super) struct Basis {
 pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Basis {
     let Basis { behaviour: held, .. } = basis;
     let connect_timeout = duration(raw.connect_timeout.as_ref(), "connect_timeout", Zero::Refused, found);
+    let idle_close = duration(raw.idle_close.as_ref(), "idle_close", Zero::Allowed, found);
+    let max_lifetime = duration(raw.max_lifetime.as_ref(), "max_lifetime", Zero::Allowed, found);
     let keepalive = duration(raw.keepalive.as_ref(), "keepalive", Zero::Allowed, found);
     let drain = duration(raw.drain.as_ref(), "drain", Zero::Allowed, found);
     let words = [("hold", OnOutage::Hold), ("refuse", OnOutage::Refuse)];
@@ -36,6 +38,8 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
     let (backoff, initial_at, max_at) = backoff(&raw.backoff, basis, found);
     let behaviour = Behaviour {
         connect_timeout: connect_timeout.unwrap_or(held.connect_timeout),
+        idle_close: idle_close.unwrap_or(held.idle_close),
+        max_lifetime: max_lifetime.unwrap_or(held.max_lifetime),
         keepalive: keepalive.unwrap_or(held.keepalive),
         drain: drain.unwrap_or(held.drain),
         on_outage: on_outage.unwrap_or(held.on_outage),

@@ -15,6 +15,8 @@ fn behaviour_comes_from_the_tunnel_then_the_defaults_then_nowhere() {
     let behaviour = |of: &str| desired.tunnels[&name(of)].behaviour.clone();
     let seconds = Duration::from_secs;
     let defaults = Behaviour {
+        idle_close: seconds(1800),
+        max_lifetime: seconds(8 * 3600),
         drain: seconds(300),
         on_outage: OnOutage::Refuse,
         max_connections: 100,

@@ -1,0 +1,3 @@
+//! Keys of behaviour, each as its user meets it, on the emulator.
+
+mod closing;
