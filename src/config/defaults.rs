@@ -62,6 +62,7 @@ impl List {
             on_outage,
             max_connections,
             probe,
+            lazy,
             backoff,
         } = &tunnel.behaviour;
         let profiles = tunnel.profiles.iter().map(|profile| text(profile.as_str())).collect();
@@ -86,6 +87,7 @@ impl List {
             ("on_outage", text(on_outage)),
             ("max_connections", number(*max_connections)),
             ("probe", text(probe)),
+            ("lazy", Value::Boolean(*lazy)),
             ("backoff.initial", duration(backoff.0)),
             ("backoff.max", duration(backoff.1)),
         ];

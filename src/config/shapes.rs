@@ -85,6 +85,7 @@ pub(super) struct Behaviour {
     pub(super) on_outage: Option<Field<Text>>,
     pub(super) max_connections: Option<Field<Spanned<i64>>>,
     pub(super) probe: Option<Field<Text>>,
+    pub(super) lazy: Option<Field<Spanned<bool>>>,
     pub(super) backoff: Backoff,
 }
 

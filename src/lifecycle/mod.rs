@@ -14,6 +14,9 @@
 //!  Any of them is Blocked after a failure that only an edit or a person can mend, and is tried again all the same.
 //! ```
 //!
+//! A lazy path sleeps until its first connection: it counts as working, and nothing is asked for its sake. How that
+//! connection went wakes it for good.
+//!
 //! A failure of the whole bastion is an *outage*: the paths wait, and the route has one try for all of them. When it
 //! succeeds the paths are probed again, spread over three seconds. A failure of a target concerns its path alone.
 
@@ -50,6 +53,8 @@ pub struct Key {
 pub struct PathOptions {
     /// What has to be shown before it is ready.
     pub probe: Probe,
+    /// Nothing is asked for it before its first connection: until then it sleeps, and counts as working.
+    pub lazy: bool,
     /// The first wait after a failure that may pass by itself, and the longest.
     pub backoff: (Duration, Duration),
 }
@@ -59,6 +64,14 @@ pub struct PathOptions {
 pub enum Input<K> {
     /// A path is needed. For one that is there already: its options are these now.
     Add {
+        /// The path.
+        path: K,
+        /// How it is treated.
+        options: PathOptions,
+    },
+    /// Other options for a path that is there. What is armed stays armed; one that sleeps and is not to any more is
+    /// tried.
+    Update {
         /// The path.
         path: K,
         /// How it is treated.

@@ -13,6 +13,8 @@ pub(super) struct Record {
     pub(super) tries: Tries,
     pub(super) health: Health,
     pub(super) due: Due,
+    /// It had no connection yet, and nothing is to be asked for it before.
+    pub(super) asleep: bool,
     /// A probe is in flight.
     pub(super) probing: bool,
     /// A connection is held until the path is back.
@@ -70,6 +72,7 @@ impl Record {
             tries: Tries::new(options.backoff),
             health: Health::Untried,
             due: Due::Never,
+            asleep: options.lazy,
             probing,
             waiting: false,
             worked: false,
@@ -83,6 +86,7 @@ impl Record {
     pub(super) fn state(&self) -> PathState {
         let (attempt, next_retry) = (self.tries.failures(), self.due.at());
         match &self.health {
+            _ if self.asleep => PathState::Ready { verified: false },
             Health::Untried => PathState::Connecting { attempt, next_retry, reason: None },
             Health::Fine { verified } => PathState::Ready { verified: *verified },
             Health::Failed { reason, blocked: true, retry } => {
@@ -166,7 +170,7 @@ impl Record {
     /// The outage is over, or the bastion is known at last: what stands there is tried again, except what is being
     /// tried and what has a wait of its own.
     pub(super) fn reopen(&mut self, until: Instant, now: Instant, reason: Option<&Reason>) {
-        if matches!(self.due, Due::Backoff(at) if at > now) {
+        if self.asleep || matches!(self.due, Due::Backoff(at) if at > now) {
             return;
         }
         if self.options.probe == Probe::None {

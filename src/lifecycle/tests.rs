@@ -7,8 +7,11 @@ use crate::model::{Blocked, Disposition, Port};
 
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
-const OPTIONS: PathOptions =
-    PathOptions { probe: Probe::Session, backoff: (Duration::from_millis(800), Duration::from_secs(30)) };
+const OPTIONS: PathOptions = PathOptions {
+    probe: Probe::Session,
+    lazy: false,
+    backoff: (Duration::from_millis(800), Duration::from_secs(30)),
+};
 const UNPROVEN: PathOptions = PathOptions { probe: Probe::None, ..OPTIONS };
 
 /// A route, and someone who holds the clock and the dice.
@@ -320,4 +323,5 @@ fn a_late_answer_of_resource_manager_breaks_nothing_that_works() {
     assert_eq!(story.state("a"), PathState::Ready { verified: true });
 }
 
+mod lazy;
 mod more;

@@ -197,6 +197,8 @@ pub struct Behaviour {
     pub max_connections: usize,
     /// What has to be shown before the tunnel is ready.
     pub probe: Probe,
+    /// Whether nothing is asked of Azure before the first connection.
+    pub lazy: bool,
     /// The first wait after a failure that may pass by itself, and the longest.
     pub backoff: (Duration, Duration),
 }
@@ -213,6 +215,7 @@ impl Default for Behaviour {
             on_outage: OnOutage::Hold,
             max_connections: 0,
             probe: Probe::Session,
+            lazy: false,
             backoff: (Duration::from_millis(800), Duration::from_secs(30)),
         }
     }

@@ -184,6 +184,7 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
         value("on_outage", &outage(old), &outage(new)),
         value("max_connections", &old.max_connections, &new.max_connections),
         value("probe", &probe(old), &probe(new)),
+        value("lazy", &old.lazy, &new.lazy),
         value("backoff.initial", &Wait(old.backoff.0), &Wait(new.backoff.0)),
         value("backoff.max", &Wait(old.backoff.1), &Wait(new.backoff.1)),
     ]

@@ -128,7 +128,7 @@ impl Running {
             }
             Message::Update { path, options, open } => {
                 self.open.insert(path.clone(), open);
-                self.machine.update(&path, options);
+                self.step(Input::Update { path, options });
             }
             Message::Remove(path) => {
                 self.open.remove(&path);

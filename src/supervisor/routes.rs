@@ -225,9 +225,10 @@ impl Routes {
             if behaviours().any(|b| b.probe == Probe::Session) { Probe::Session } else { Probe::None };
         let backoff =
             behaviours().map(|b| b.backoff).reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))?;
+        let lazy = behaviours().all(|b| b.lazy);
         let keepalive = first.behaviour.keepalive;
         let open = OpenOptions { user_agent: user_agent(name), keepalive, waiting: None };
-        Some((PathOptions { probe, backoff }, open))
+        Some((PathOptions { probe, lazy, backoff }, open))
     }
 }
 

@@ -97,6 +97,8 @@ const PROBE: Key = key(
     Kind::Words(&["session", "none"]),
     "What has to be shown before a tunnel is ready: that a session is granted, or nothing. Default: \"session\".",
 );
+const LAZY: Key =
+    key("lazy", Kind::Flag, "true: nothing is asked of Azure before the first connection. Default: false.");
 const BACKOFF_KEY: Key = key(
     "backoff",
     Kind::Table(&BACKOFF),
@@ -134,9 +136,10 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         ON_OUTAGE,
         MAX_CONNECTIONS,
         PROBE,
+        LAZY,
         BACKOFF_KEY,
     ],
-    later: &["prewarm", "prewarm_dial", "lazy", "on_port_taken", "worktree_offset", "stop_grace"],
+    later: &["prewarm", "prewarm_dial", "on_port_taken", "worktree_offset", "stop_grace"],
 };
 
 pub(in crate::config) const BASTION: Keys = Keys {
@@ -225,7 +228,8 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
         ON_OUTAGE,
         MAX_CONNECTIONS,
         PROBE,
+        LAZY,
         BACKOFF_KEY,
     ],
-    later: &["mode", "to", "via", "host", "prewarm", "prewarm_dial", "lazy", "on_port_taken"],
+    later: &["mode", "to", "via", "host", "prewarm", "prewarm_dial", "on_port_taken"],
 };

@@ -45,6 +45,7 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
         on_outage: on_outage.unwrap_or(held.on_outage),
         max_connections: max_connections.unwrap_or(held.max_connections),
         probe: probe.unwrap_or(held.probe),
+        lazy: given(raw.lazy.as_ref()).map_or(held.lazy, |lazy| *lazy.get_ref()),
         backoff,
     };
     Basis { behaviour, initial_at, max_at }

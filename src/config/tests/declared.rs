@@ -21,6 +21,7 @@ fn behaviour_comes_from_the_tunnel_then_the_defaults_then_nowhere() {
         on_outage: OnOutage::Refuse,
         max_connections: 100,
         probe: Probe::None,
+        lazy: true,
         backoff: (seconds(1), seconds(10)),
         ..Behaviour::default()
     };

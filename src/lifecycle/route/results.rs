@@ -54,6 +54,10 @@ impl<K: Ord + Clone> Route<K> {
         self.left.remove(path);
         let Some(record) = self.paths.get_mut(path) else { return };
         record.probing = false;
+        // It was asked in a former life.
+        if record.asleep {
+            return;
+        }
         let own = self.land(&Retry::Probe(path.clone()));
         match result {
             Ok(()) => self.works(path, moment),
@@ -72,7 +76,15 @@ impl<K: Ord + Clone> Route<K> {
     }
 
     pub(super) fn set_up(&mut self, path: &K, result: Result<(), Failure>, moment: &mut Moment<'_, K>) {
-        let Some(record) = self.paths.get_mut(path).filter(|_| self.known) else { return };
+        let Some(record) = self.paths.get_mut(path).filter(|record| self.known || record.asleep) else {
+            return;
+        };
+        // The first connection of a lazy path has found the gateway by itself, or else the route is to do so now.
+        if std::mem::take(&mut record.asleep) && result.is_ok() && !std::mem::replace(&mut self.known, true) {
+            self.open(moment);
+        }
+        self.touched.insert(path.clone());
+        let Some(record) = self.paths.get_mut(path) else { return };
         record.unfit = matches!(&result, Err(failure) if failure.scope == Scope::Target);
         match result {
             Ok(()) => self.works(path, moment),

@@ -148,7 +148,8 @@ fn a_path_comes_later() {
 fn options_change() {
     let mut story = Story::ready(&["a"]);
     story.set_up("a", target(Disposition::Retry));
-    story.route.update(&"a", PathOptions { backoff: (10 * S, 60 * S), ..OPTIONS });
+    let options = PathOptions { backoff: (10 * S, 60 * S), ..OPTIONS };
+    assert_eq!(story.tell(Input::Update { path: "a", options }), []);
     assert_eq!(story.timer(), Some(400 * MS), "what is armed stays armed");
     story.after(400 * MS);
     story.probed("a", target(Disposition::Retry));

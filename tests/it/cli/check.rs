@@ -118,6 +118,7 @@ async fn values_and_where_they_came_from() {
     tunnels.page.expose           false                                   default
     tunnels.page.idle_close       "0s"                                    default
     tunnels.page.keepalive        "30s"                                   default
+    tunnels.page.lazy             false                                   default
     tunnels.page.listen           8080                                    bastion.local.toml:2
     tunnels.page.max_connections  0                                       default
     tunnels.page.max_lifetime     "0s"                                    default

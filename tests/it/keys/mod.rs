@@ -1,3 +1,4 @@
 //! Keys of behaviour, each as its user meets it, on the emulator.
 
 mod closing;
+mod lazy;
