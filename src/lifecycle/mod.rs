@@ -46,10 +46,12 @@ pub struct Key {
     pub locator: Locator,
     /// The port there.
     pub port: Port,
+    /// What is to be shown of it: those who want another thing shown have a path of their own.
+    pub probe: Probe,
 }
 
 /// How a path is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathOptions {
     /// What has to be shown before it is ready.
     pub probe: Probe,

@@ -68,11 +68,11 @@ impl Due {
 impl Record {
     pub(super) fn new(options: PathOptions, probing: bool) -> Self {
         Self {
-            options,
             tries: Tries::new(options.backoff),
             health: Health::Untried,
             due: Due::Never,
             asleep: options.lazy,
+            options,
             probing,
             waiting: false,
             worked: false,

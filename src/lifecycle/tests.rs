@@ -37,11 +37,11 @@ const SIGN_IN: Disposition = Disposition::Blocked(Blocked::SignIn);
 
 impl Story {
     /// Paths on a route of which nothing is known; the dice always show half.
-    fn begin(paths: &[&'static str], options: PathOptions) -> Self {
+    fn begin(paths: &[&'static str], options: &PathOptions) -> Self {
         let mut story = Self { route: Route::new(), now: tokio::time::Instant::now().into_std(), dice: 0.5 };
         let mut asked = Vec::new();
         for path in paths {
-            asked.extend(story.tell(Input::Add { path: *path, options }));
+            asked.extend(story.tell(Input::Add { path: *path, options: options.clone() }));
         }
         assert_eq!(asked, [Action::Resolve], "once for all");
         story
@@ -49,7 +49,7 @@ impl Story {
 
     /// The same, up and proven.
     fn ready(paths: &[&'static str]) -> Self {
-        let mut story = Self::begin(paths, OPTIONS);
+        let mut story = Self::begin(paths, &OPTIONS);
         assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(paths));
         for path in paths {
             assert_eq!(story.probed(path, Ok(())), []);
@@ -111,7 +111,7 @@ fn probes(paths: &[&'static str]) -> Vec<Action<&'static str>> {
 
 #[test]
 fn a_route_comes_up() {
-    let mut story = Story::begin(&["a", "b"], OPTIONS);
+    let mut story = Story::begin(&["a", "b"], &OPTIONS);
     assert_eq!(story.state("a"), PathState::Resolving);
     assert_eq!(story.timer(), None);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a", "b"]));
@@ -161,7 +161,7 @@ fn waits_double_to_the_limit_and_a_failed_try_keeps_its_place() {
 
 #[test]
 fn resource_manager_is_away_at_the_start() {
-    let mut story = Story::begin(&["a", "b"], OPTIONS);
+    let mut story = Story::begin(&["a", "b"], &OPTIONS);
     assert_eq!(story.tell(Input::Resolved(bastion(Disposition::Retry))), []);
     let next_retry = Some(story.now + 400 * MS);
     assert_eq!(

@@ -231,7 +231,7 @@ pub enum OnOutage {
 }
 
 /// What has to be shown before a tunnel is called ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Probe {
     /// Nothing beyond its listener and its bastion.
     None,

@@ -149,7 +149,11 @@ impl Connection {
                 if bound {
                     std::future::pending::<()>().await;
                 }
-                moved(owner, |owner| !Arc::ptr_eq(&owner.cohort, &edition.cohort)).await;
+                // With another probe the path is another one too, though its connections belong together.
+                let stays = |owner: &Edition| {
+                    Arc::ptr_eq(&owner.cohort, &edition.cohort) && owner.way.key == edition.way.key
+                };
+                moved(owner, |owner| !stays(owner)).await;
             };
             let opening = Opening { edition: &edition, entry: &mut self.entry, patience };
             tokio::select! {

@@ -27,7 +27,6 @@ use crate::azure::Arm;
 use crate::carrier::Carrier;
 use crate::model::{Bastion, Name, Reason};
 use crate::net::Network;
-use crate::plan::Path;
 use crate::sys::socket;
 use crate::watch::{self, Watch};
 
@@ -154,7 +153,7 @@ enum Event {
     /// The declaration was read; an error: that ended by a mistake of ours.
     Read(Result<Box<Read>, JoinError>),
     /// The states of paths have changed.
-    Paths(BTreeSet<Path>),
+    Paths(BTreeSet<paths::Place>),
     /// The last connections of cohorts have ended.
     Emptied(BTreeSet<u64>),
     /// A route's task ended by a mistake of ours.

@@ -44,7 +44,7 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
         drain: drain.unwrap_or(held.drain),
         on_outage: on_outage.unwrap_or(held.on_outage),
         max_connections: max_connections.unwrap_or(held.max_connections),
-        probe: probe.unwrap_or(held.probe),
+        probe: probe.unwrap_or_else(|| held.probe.clone()),
         lazy: given(raw.lazy.as_ref()).map_or(held.lazy, |lazy| *lazy.get_ref()),
         backoff,
     };
@@ -66,7 +66,7 @@ fn probe(text: &Text, found: &mut Found) -> Option<Probe> {
     let written = text.value.as_str();
     let fits = |word: &str| if word == "http:/" { written.starts_with(word) } else { written == word };
     match PROBES.iter().find(|(word, _)| fits(word)) {
-        Some((_, Some(probe))) => return Some(*probe),
+        Some((_, Some(probe))) => return Some(probe.clone()),
         Some((_, None)) => {
             let message = format!("the probe {} is not supported yet", quote(written));
             let label = "this version cannot do it";

@@ -154,9 +154,9 @@ impl<K: Ord + Clone> Route<K> {
 
     fn update(&mut self, path: &K, options: PathOptions, now: Instant) {
         let Some(record) = self.paths.get_mut(path) else { return };
-        record.options = options;
         record.tries.limit(options.backoff);
-        if record.asleep && !options.lazy {
+        record.options = options;
+        if record.asleep && !record.options.lazy {
             record.asleep = false;
             if self.known && self.outage.is_none() {
                 record.reopen(now, now, None);

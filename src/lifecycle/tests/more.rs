@@ -5,7 +5,7 @@ use crate::model::Endpoint;
 
 #[test]
 fn without_a_probe_a_path_is_ready_until_it_is_shown_not_to_be() {
-    let mut story = Story::begin(&["a"], UNPROVEN);
+    let mut story = Story::begin(&["a"], &UNPROVEN);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), []);
     assert_eq!(story.state("a"), PathState::Ready { verified: false });
     story.set_up("a", target(Disposition::Retry));
@@ -125,7 +125,7 @@ fn a_path_that_failed_before_is_the_one_try() {
 
 #[test]
 fn a_path_goes_and_comes_back_while_it_is_probed() {
-    let mut story = Story::begin(&["a", "b"], OPTIONS);
+    let mut story = Story::begin(&["a", "b"], &OPTIONS);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a", "b"]));
     story.tell(Input::Remove("a"));
     assert_eq!(story.tell(Input::Add { path: "a", options: OPTIONS }), [], "one is in flight");
@@ -155,14 +155,14 @@ fn options_change() {
     story.probed("a", target(Disposition::Retry));
     story.degraded("a", 2, Some(5 * S), "target");
     // What was taken on trust is to be shown now.
-    let mut story = Story::begin(&["a"], UNPROVEN);
+    let mut story = Story::begin(&["a"], &UNPROVEN);
     story.tell(Input::Resolved(Ok(())));
     assert_eq!(story.tell(Input::Add { path: "a", options: OPTIONS }), probes(&["a"]));
 }
 
 #[test]
 fn a_panic_is_a_failure_like_any_other() {
-    let mut story = Story::begin(&["a", "b"], OPTIONS);
+    let mut story = Story::begin(&["a", "b"], &OPTIONS);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a", "b"]));
     story.probed("b", Ok(()));
     assert_eq!(story.tell(Input::Crashed(reason("bug"))), []);
@@ -216,6 +216,7 @@ fn a_path_whose_probes_pass_and_whose_connections_fail_is_tried_ever_less_often(
 #[test]
 fn keys_are_told_apart_by_endpoint_and_port() {
     let key = |ip: &str, port| Key {
+        probe: Probe::Session,
         locator: Endpoint::Address(ip.parse().unwrap()).into(),
         port: Port::new(port).unwrap(),
     };
