@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use jiff::fmt::friendly::SpanPrinter;
 use toml::Value;
 
-use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, Probe, Tunnel};
+use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, Tunnel};
 
 /// The effective value of every key that has one where no file sets it, as pairs of a dotted key and TOML's text.
 ///
@@ -70,10 +70,6 @@ impl List {
             OnOutage::Hold => "hold",
             OnOutage::Refuse => "refuse",
         };
-        let probe = match probe {
-            Probe::None => "none",
-            Probe::Session => "session",
-        };
         let all = [
             ("target", text(tunnel.target.as_str())),
             ("enabled", Value::Boolean(true)),
@@ -86,7 +82,7 @@ impl List {
             ("drain", duration(*drain)),
             ("on_outage", text(on_outage)),
             ("max_connections", number(*max_connections)),
-            ("probe", text(probe)),
+            ("probe", text(&probe.to_string())),
             ("lazy", Value::Boolean(*lazy)),
             ("backoff.initial", duration(backoff.0)),
             ("backoff.max", duration(backoff.1)),

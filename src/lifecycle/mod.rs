@@ -36,7 +36,8 @@ pub use tunnel::{Listener, TunnelState, tunnel_state};
 
 /// Tries after an outage, or after a wake, begin within this time, so that they do not all come at once.
 const SPREAD: Duration = Duration::from_secs(3);
-/// How long what a probe has shown is good for: a path that was proven is not proven again before.
+/// How long what a probe has shown is good for: a path that was proven is not proven again before. Nor is a target asked
+/// again before that after it has failed, as long as nobody waits for it.
 const PROOF: Duration = Duration::from_secs(60);
 
 /// A path of a route, where nothing more is needed to tell them apart.
@@ -145,6 +146,8 @@ pub enum PathState {
     Ready {
         /// Whether that was shown, not only assumed.
         verified: bool,
+        /// Whether the target itself has answered.
+        target: bool,
     },
     /// It worked before, and does not now.
     Degraded {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CloudDefinition, Emulation, Locator, Name, Port, ResourceId, is_loopback};
@@ -237,6 +238,46 @@ pub enum Probe {
     None,
     /// A session is granted, and deleted at once.
     Session,
+    /// A session is opened, and nobody refuses it for a moment.
+    Connect,
+    /// The target speaks first.
+    Banner,
+    /// The target answers a TLS ClientHello.
+    Tls,
+    /// The target answers an HTTP request for this path.
+    Http(Arc<str>),
+}
+
+impl Probe {
+    /// Whether the target notices it.
+    pub fn reaches_target(&self) -> bool {
+        match self {
+            Self::None | Self::Session => false,
+            Self::Connect | Self::Banner | Self::Tls | Self::Http(_) => true,
+        }
+    }
+
+    /// Whether the target itself has to say something.
+    pub fn hears_target(&self) -> bool {
+        match self {
+            Self::None | Self::Session | Self::Connect => false,
+            Self::Banner | Self::Tls | Self::Http(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    /// As a file has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Session => f.write_str("session"),
+            Self::Connect => f.write_str("connect"),
+            Self::Banner => f.write_str("banner"),
+            Self::Tls => f.write_str("tls"),
+            Self::Http(path) => write!(f, "http:{path}"),
+        }
+    }
 }
 
 /// The set of local addresses that a tunnel owns.

@@ -173,7 +173,7 @@ impl Supervisor {
 
 /// A state that nothing is tried in.
 fn still(state: State) -> TunnelState {
-    TunnelState { state, reason: None, attempt: 0, next_retry: None, verified: false }
+    TunnelState { state, reason: None, attempt: 0, next_retry: None, verified: false, target_verified: false }
 }
 
 impl Live {

@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::paths::{Message, Paths};
-use crate::carrier::{Carrier, OpenOptions};
+use crate::carrier::{ByteStream, Carrier, Closing, OpenOptions};
 use crate::lifecycle::{self, Action, Failure, Input, Key, PathOptions, PathState};
 use crate::model::{Behaviour, Disposition, Reason, Scope};
+use crate::{probe, relay};
 
 /// How many messages may wait for the task; who has more to say waits.
 const INBOX: usize = 256;
@@ -44,7 +45,9 @@ pub(super) struct Crash {
 /// How something that was in flight went.
 enum Landed {
     Resolved(Result<(), Failure>),
-    Probed(Key, Result<(), Failure>),
+    Probed(Key, Result<(), Failure>, Option<Box<dyn ByteStream>>),
+    /// A stream that was opened for a probe is closed.
+    Closed,
 }
 
 /// The task while it runs.
@@ -161,7 +164,17 @@ impl Running {
     fn landed(&mut self, landed: Result<Landed, JoinError>) {
         match landed {
             Ok(Landed::Resolved(result)) => self.step(Input::Resolved(result)),
-            Ok(Landed::Probed(path, result)) => self.step(Input::Probed { path, result }),
+            Ok(Landed::Probed(path, result, stream)) => {
+                self.step(Input::Probed { path, result });
+                // What was shown is known already, however long the goodbye takes.
+                if let Some(mut stream) = stream {
+                    self.flights.spawn(async move {
+                        relay::close(&mut stream, Closing::Done).await;
+                        Landed::Closed
+                    });
+                }
+            }
+            Ok(Landed::Closed) => {}
             Err(error) => {
                 tracing::error!(%error, "what a route was doing ended by a mistake of ours; please report it");
                 // The machine takes everything for landed.
@@ -193,8 +206,8 @@ impl Running {
                     waiting: None,
                 });
                 self.flights.spawn(async move {
-                    let result = carrier.probe(&path.locator, path.port, &open).await;
-                    Landed::Probed(path, result)
+                    let (result, stream) = show(&*carrier, &path, &open).await;
+                    Landed::Probed(path, result, stream)
                 });
             }
         }
@@ -210,6 +223,25 @@ impl Running {
             let _unheard = proven.send(());
         }
     }
+}
+
+/// Shows what is to be shown of a path. The stream that was opened for it is still to be closed.
+async fn show(
+    carrier: &dyn Carrier,
+    path: &Key,
+    open: &OpenOptions,
+) -> (Result<(), Failure>, Option<Box<dyn ByteStream>>) {
+    let Key { locator, port, probe } = path;
+    if !probe.reaches_target() {
+        return (carrier.probe(locator, *port, open).await, None);
+    }
+    let mut stream = match carrier.open(locator, *port, open).await {
+        Ok(stream) => stream,
+        Err(failure) => return (Err(failure), None),
+    };
+    let shown = probe::ask(probe, &mut stream, &format!("port {port} of {locator}")).await;
+    let failed = |reason| Failure { scope: Scope::Target, disposition: Disposition::Retry, reason };
+    (shown.result.map_err(failed), (!shown.broken).then_some(stream))
 }
 
 /// Why a route does not work for the moment, when that is our fault.

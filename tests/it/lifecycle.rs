@@ -29,7 +29,7 @@ fn any_result() -> impl Strategy<Value = Result<(), Failure>> {
 
 fn any_input() -> impl Strategy<Value = Input<u8>> {
     let backoff = (Duration::from_secs(1), Duration::from_secs(8));
-    let options = (select(&[Probe::Session, Probe::Session, Probe::None][..]), any::<bool>())
+    let options = (select(&[Probe::Session, Probe::Session, Probe::None, Probe::Banner][..]), any::<bool>())
         .prop_map(move |(probe, lazy)| PathOptions { probe, lazy, backoff });
     let path = 0..4_u8;
     prop_oneof![
@@ -153,7 +153,11 @@ impl Watched {
             let state = self.route.path(path);
             assert_eq!(self.told.get(path), Some(&state), "untold after {input:?}");
             if self.asleep.contains(path) {
-                assert_eq!(state, PathState::Ready { verified: false }, "nobody asked, after {input:?}");
+                assert_eq!(
+                    state,
+                    PathState::Ready { verified: false, target: false },
+                    "nobody asked, after {input:?}"
+                );
                 continue;
             }
             if let PathState::Ready { .. } = state {

@@ -94,8 +94,11 @@ const MAX_CONNECTIONS: Key = key(
 );
 const PROBE: Key = key(
     "probe",
-    Kind::Words(&["session", "none"]),
-    "What has to be shown before a tunnel is ready: that a session is granted, or nothing. Default: \"session\".",
+    Kind::Either(&[
+        Kind::Words(&["session", "none", "connect", "banner", "tls"]),
+        Kind::Pattern("^http:/([!-\"$-.0-~][!-\"$-~]*)?$"),
+    ]),
+    "What has to be shown before a tunnel is ready: that a \"session\" is granted, that nobody refuses to \"connect\", that the target says a \"banner\", speaks \"tls\" or answers \"http:/path\", or \"none\". Default: \"session\".",
 );
 const LAZY: Key =
     key("lazy", Kind::Flag, "true: nothing is asked of Azure before the first connection. Default: false.");

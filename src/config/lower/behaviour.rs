@@ -55,34 +55,56 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
 const PROBES: &[(&str, Option<Probe>)] = &[
     ("session", Some(Probe::Session)),
     ("none", Some(Probe::None)),
-    ("connect", None),
-    ("banner", None),
+    ("connect", Some(Probe::Connect)),
+    ("banner", Some(Probe::Banner)),
+    ("tls", Some(Probe::Tls)),
     ("ssh", None),
-    ("tls", None),
-    ("http:/", None),
 ];
+
+/// What stands before the path of an HTTP probe.
+const HTTP: &str = "http:";
+/// No path of a probe is longer.
+const LONGEST_PATH: usize = 1000;
 
 fn probe(text: &Text, found: &mut Found) -> Option<Probe> {
     let written = text.value.as_str();
-    let fits = |word: &str| if word == "http:/" { written.starts_with(word) } else { written == word };
-    match PROBES.iter().find(|(word, _)| fits(word)) {
+    if let Some(path) = written.strip_prefix(HTTP) {
+        return http(path, text, found);
+    }
+    match PROBES.iter().find(|(word, _)| written == *word) {
         Some((_, Some(probe))) => return Some(probe.clone()),
         Some((_, None)) => {
             let message = format!("the probe {} is not supported yet", quote(written));
             let label = "this version cannot do it";
             found.push(
                 Diagnostic::new(codes::NOT_SUPPORTED_YET, text.span.clone(), message, label)
-                    .help("`\"session\"` shows that the bastion grants a session; `\"none\"` shows nothing"),
+                    .help("`\"banner\"` shows that the target speaks first, as SSH servers do"),
             );
         }
         None => {
             let message = format!("`probe` cannot be {}", quote(written));
             let wrong =
                 Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "not the name of a probe");
-            let words = PROBES.iter().filter(|(word, _)| *word != "http:/").map(|(word, _)| *word);
-            found.push(suggest_word(wrong, text, words));
+            found.push(suggest_word(wrong, text, PROBES.iter().map(|(word, _)| *word)));
         }
     }
+    None
+}
+
+/// What is asked of an HTTP server, which has to be what can stand in a request.
+fn http(path: &str, text: &Text, found: &mut Found) -> Option<Probe> {
+    let fits = path.starts_with('/')
+        && !path.starts_with("//")
+        && path.len() <= LONGEST_PATH
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if fits {
+        return Some(Probe::Http(path.into()));
+    }
+    let message = format!("`probe` cannot be {}", quote(&text.value));
+    let label = "not `http:` and a path that begins with `/`";
+    found.push(Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, label).help(
+        "other characters than ASCII's, and spaces, are written as `%` and two digits; `#…` is not sent",
+    ));
     None
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::outage::{Outage, Retry, Seen};
-use super::path::{Due, Record};
+use super::path::Record;
 use super::tries::Tries;
 use super::{Action, Failure, Input, PathOptions, PathState, SPREAD, Scope};
 use crate::model::{Disposition, Reason};
@@ -155,6 +155,7 @@ impl<K: Ord + Clone> Route<K> {
     fn update(&mut self, path: &K, options: PathOptions, now: Instant) {
         let Some(record) = self.paths.get_mut(path) else { return };
         record.tries.limit(options.backoff);
+        record.unanswered &= options.probe.reaches_target();
         record.options = options;
         if record.asleep && !record.options.lazy {
             record.asleep = false;
@@ -183,8 +184,8 @@ impl<K: Ord + Clone> Route<K> {
     fn waiting(&mut self, path: &K, waiting: bool, now: Instant) {
         let Some(record) = self.paths.get_mut(path) else { return };
         record.waiting = waiting;
-        if let (true, Due::Spread(_)) = (waiting, record.due) {
-            record.put_off(now);
+        if waiting {
+            record.wait_for(now);
             self.touched.insert(path.clone());
         }
     }

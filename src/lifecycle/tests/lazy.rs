@@ -3,7 +3,7 @@
 use super::*;
 
 const LAZY: PathOptions = PathOptions { lazy: true, ..OPTIONS };
-const SLEEPS: PathState = PathState::Ready { verified: false };
+const SLEEPS: PathState = PathState::Ready { verified: false, target: false };
 
 /// Lazy paths on a route of which nothing is known.
 fn asleep(paths: &[&'static str]) -> Story {
@@ -31,7 +31,7 @@ fn nothing_is_asked_whatever_else_happens() {
 fn the_first_connection_wakes_it_without_a_probe() {
     let mut story = asleep(&["a", "b"]);
     assert_eq!(story.set_up("a", Ok(())), []);
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
     assert_eq!(story.state("b"), SLEEPS);
     // From then on it is like any other.
     assert_eq!(story.set_up("a", target(Disposition::Retry)), []);
@@ -52,7 +52,10 @@ fn a_first_connection_that_fails_wakes_it_too() {
     assert_eq!(story.after(400 * MS), [Action::Resolve]);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a"]));
     story.probed("a", Ok(()));
-    assert_eq!((story.state("a"), story.state("b")), (PathState::Ready { verified: true }, SLEEPS));
+    assert_eq!(
+        (story.state("a"), story.state("b")),
+        (PathState::Ready { verified: true, target: false }, SLEEPS)
+    );
     assert_eq!(story.timer(), None);
     // The target does not.
     let mut story = asleep(&["a"]);
@@ -82,7 +85,7 @@ fn one_that_is_lazy_no_longer_is_tried_at_once_and_none_falls_asleep() {
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a"]));
     story.probed("a", Ok(()));
     assert_eq!(story.tell(Input::Update { path: "a", options: LAZY }), []);
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
     // Another tunnel shares the path, and is not lazy.
     assert_eq!(story.tell(Input::Add { path: "b", options: OPTIONS }), probes(&["b"]));
 }

@@ -129,6 +129,8 @@ async fn all_codes() {
     gateway-protocol          The gateway sent something that WebSockets do not have.
     end-unclean               The gateway ended the connection in order (TLS), but without a close frame.
     target-silent             The gateway is connected, but nothing came from the target.
+    target-refused            The connection was closed before the target said a word.
+    probe-failed              It answered something else.
     ");
 }
 
