@@ -63,6 +63,7 @@ impl List {
             max_connections,
             probe,
             lazy,
+            prewarm,
             backoff,
         } = &tunnel.behaviour;
         let profiles = tunnel.profiles.iter().map(|profile| text(profile.as_str())).collect();
@@ -84,6 +85,7 @@ impl List {
             ("max_connections", number(*max_connections)),
             ("probe", text(&probe.to_string())),
             ("lazy", Value::Boolean(*lazy)),
+            ("prewarm", number(*prewarm)),
             ("backoff.initial", duration(backoff.0)),
             ("backoff.max", duration(backoff.1)),
         ];

@@ -86,6 +86,7 @@ pub(super) struct Behaviour {
     pub(super) max_connections: Option<Field<Spanned<i64>>>,
     pub(super) probe: Option<Field<Text>>,
     pub(super) lazy: Option<Field<Spanned<bool>>>,
+    pub(super) prewarm: Option<Field<Spanned<i64>>>,
     pub(super) backoff: Backoff,
 }
 

@@ -200,6 +200,8 @@ pub struct Behaviour {
     pub probe: Probe,
     /// Whether nothing is asked of Azure before the first connection.
     pub lazy: bool,
+    /// How many token answers are kept ready while connections come.
+    pub prewarm: usize,
     /// The first wait after a failure that may pass by itself, and the longest.
     pub backoff: (Duration, Duration),
 }
@@ -217,6 +219,7 @@ impl Default for Behaviour {
             max_connections: 0,
             probe: Probe::Session,
             lazy: false,
+            prewarm: 0,
             backoff: (Duration::from_millis(800), Duration::from_secs(30)),
         }
     }

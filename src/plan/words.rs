@@ -181,6 +181,7 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
         value("max_connections", &old.max_connections, &new.max_connections),
         value("probe", &old.probe, &new.probe),
         value("lazy", &old.lazy, &new.lazy),
+        value("prewarm", &old.prewarm, &new.prewarm),
         value("backoff.initial", &Wait(old.backoff.0), &Wait(new.backoff.0)),
         value("backoff.max", &Wait(old.backoff.1), &Wait(new.backoff.1)),
     ]

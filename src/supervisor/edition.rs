@@ -45,6 +45,7 @@ impl Edition {
         OpenOptions {
             user_agent: user_agent(&self.name),
             keepalive: self.spec.behaviour.keepalive,
+            prewarm: self.spec.behaviour.prewarm,
             waiting: None,
         }
     }

@@ -49,6 +49,7 @@ mod route;
 mod route_error;
 mod routes;
 mod sign_in;
+mod warm;
 
 pub use crate::carrier::Remains;
 pub use board::Declaration;

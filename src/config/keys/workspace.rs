@@ -1,7 +1,8 @@
 //! The tables that say what is wanted: all but `[emulator]`.
 
 use super::{
-    CONNECTIONS, EMULATOR, Key, Keys, Kind, LISTEN_PORTS, NAME, OFFSETS, PORTS, SESSIONS, SETUPS, key,
+    CONNECTIONS, EMULATOR, Key, Keys, Kind, LISTEN_PORTS, NAME, OFFSETS, PORTS, PREWARM, SESSIONS, SETUPS,
+    key,
 };
 
 pub(in crate::config) const ROOT: Keys = Keys {
@@ -100,6 +101,11 @@ const PROBE: Key = key(
     ]),
     "What has to be shown before a tunnel is ready: that a \"session\" is granted, that nobody refuses to \"connect\", that the target says a \"banner\", speaks \"tls\" or answers \"http:/path\", or \"none\". Default: \"session\".",
 );
+const PREWARM_KEY: Key = key(
+    "prewarm",
+    Kind::Number(PREWARM),
+    "How many token answers are kept ready while connections come, so that the next ones open quicker. Default: 0.",
+);
 const LAZY: Key =
     key("lazy", Kind::Flag, "true: nothing is asked of Azure before the first connection. Default: false.");
 const BACKOFF_KEY: Key = key(
@@ -140,9 +146,10 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         MAX_CONNECTIONS,
         PROBE,
         LAZY,
+        PREWARM_KEY,
         BACKOFF_KEY,
     ],
-    later: &["prewarm", "prewarm_dial", "on_port_taken", "worktree_offset", "stop_grace"],
+    later: &["prewarm_dial", "on_port_taken", "worktree_offset", "stop_grace"],
 };
 
 pub(in crate::config) const BASTION: Keys = Keys {
@@ -232,7 +239,8 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
         MAX_CONNECTIONS,
         PROBE,
         LAZY,
+        PREWARM_KEY,
         BACKOFF_KEY,
     ],
-    later: &["mode", "to", "via", "host", "prewarm", "prewarm_dial", "on_port_taken"],
+    later: &["mode", "to", "via", "host", "prewarm_dial", "on_port_taken"],
 };

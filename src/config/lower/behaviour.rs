@@ -34,6 +34,7 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
     let words = [("hold", OnOutage::Hold), ("refuse", OnOutage::Refuse)];
     let on_outage = choice(raw.on_outage.as_ref(), "on_outage", &words, found);
     let max_connections = whole(raw.max_connections.as_ref(), "max_connections", keys::CONNECTIONS, found);
+    let prewarm = whole(raw.prewarm.as_ref(), "prewarm", keys::PREWARM, found);
     let probe = given(raw.probe.as_ref()).and_then(|text| probe(text, found));
     let (backoff, initial_at, max_at) = backoff(&raw.backoff, basis, found);
     let behaviour = Behaviour {
@@ -45,6 +46,7 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
         on_outage: on_outage.unwrap_or(held.on_outage),
         max_connections: max_connections.unwrap_or(held.max_connections),
         probe: probe.unwrap_or_else(|| held.probe.clone()),
+        prewarm: prewarm.unwrap_or(held.prewarm),
         lazy: given(raw.lazy.as_ref()).map_or(held.lazy, |lazy| *lazy.get_ref()),
         backoff,
     };

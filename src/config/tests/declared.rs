@@ -22,6 +22,7 @@ fn behaviour_comes_from_the_tunnel_then_the_defaults_then_nowhere() {
         max_connections: 100,
         probe: Probe::None,
         lazy: true,
+        prewarm: 3,
         backoff: (seconds(1), seconds(10)),
         ..Behaviour::default()
     };

@@ -2,4 +2,5 @@
 
 mod closing;
 mod lazy;
+mod prewarm;
 mod probes;
