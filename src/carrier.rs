@@ -75,6 +75,8 @@ pub struct OpenOptions {
     pub keepalive: Duration,
     /// How many are kept ready while the path is used.
     pub prewarm: usize,
+    /// Whether those are open streams, which the target sees, and not only the right to open one.
+    pub prewarm_dial: bool,
     /// Told what the opening waits for, as that changes: [`Wait::Sessions`], then [`Wait::SetUp`].
     pub waiting: Option<watch::Sender<Wait>>,
 }

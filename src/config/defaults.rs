@@ -64,6 +64,7 @@ impl List {
             probe,
             lazy,
             prewarm,
+            prewarm_dial,
             backoff,
         } = &tunnel.behaviour;
         let profiles = tunnel.profiles.iter().map(|profile| text(profile.as_str())).collect();
@@ -86,6 +87,7 @@ impl List {
             ("probe", text(&probe.to_string())),
             ("lazy", Value::Boolean(*lazy)),
             ("prewarm", number(*prewarm)),
+            ("prewarm_dial", Value::Boolean(*prewarm_dial)),
             ("backoff.initial", duration(backoff.0)),
             ("backoff.max", duration(backoff.1)),
         ];

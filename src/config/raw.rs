@@ -91,6 +91,7 @@ impl Reader {
             max_connections: self.number(table, "max_connections", "a number from 0 to 100000"),
             probe: self.text(table, "probe", Takes::text("the name of a probe such as \"session\"")),
             lazy: self.flag(table, "lazy"),
+            prewarm_dial: self.flag(table, "prewarm_dial"),
             prewarm: self.number(table, "prewarm", "a number from 0 to 20"),
             backoff: self.sub(table, "backoff", &keys::BACKOFF).map_or_else(Backoff::default, |table| {
                 Backoff {

@@ -87,6 +87,7 @@ pub(super) struct Behaviour {
     pub(super) probe: Option<Field<Text>>,
     pub(super) lazy: Option<Field<Spanned<bool>>>,
     pub(super) prewarm: Option<Field<Spanned<i64>>>,
+    pub(super) prewarm_dial: Option<Field<Spanned<bool>>>,
     pub(super) backoff: Backoff,
 }
 

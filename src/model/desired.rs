@@ -202,6 +202,8 @@ pub struct Behaviour {
     pub lazy: bool,
     /// How many token answers are kept ready while connections come.
     pub prewarm: usize,
+    /// Whether those are open connections, which the target sees.
+    pub prewarm_dial: bool,
     /// The first wait after a failure that may pass by itself, and the longest.
     pub backoff: (Duration, Duration),
 }
@@ -220,6 +222,7 @@ impl Default for Behaviour {
             probe: Probe::Session,
             lazy: false,
             prewarm: 0,
+            prewarm_dial: false,
             backoff: (Duration::from_millis(800), Duration::from_secs(30)),
         }
     }

@@ -182,6 +182,7 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
         value("probe", &old.probe, &new.probe),
         value("lazy", &old.lazy, &new.lazy),
         value("prewarm", &old.prewarm, &new.prewarm),
+        value("prewarm_dial", &old.prewarm_dial, &new.prewarm_dial),
         value("backoff.initial", &Wait(old.backoff.0), &Wait(new.backoff.0)),
         value("backoff.max", &Wait(old.backoff.1), &Wait(new.backoff.1)),
     ]

@@ -121,10 +121,10 @@ impl Carrier for Link {
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>> {
         Box::pin(async move {
-            let stream = match self.resumed(target, port, options).await {
-                Some(stream) => stream,
-                None => self.stream(target, port, options).await?,
-            };
+            if let Some(stream) = self.resumed(target, port, options).await {
+                return Ok(stream);
+            }
+            let stream = self.stream(target, port, options).await?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }

@@ -233,6 +233,7 @@ impl Running {
                     user_agent: concat!("bastion/", env!("CARGO_PKG_VERSION")).to_owned(),
                     keepalive: Behaviour::default().keepalive,
                     prewarm: 0,
+                    prewarm_dial: false,
                     waiting: None,
                 });
                 self.flights.spawn(async move {

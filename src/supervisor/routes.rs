@@ -226,8 +226,10 @@ impl Routes {
             behaviours().map(|b| b.backoff).reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))?;
         let lazy = behaviours().all(|b| b.lazy);
         let prewarm = behaviours().map(|b| b.prewarm).max().unwrap_or_default();
+        let prewarm_dial = behaviours().any(|b| b.prewarm_dial);
         let keepalive = first.behaviour.keepalive;
-        let open = OpenOptions { user_agent: user_agent(name), keepalive, prewarm, waiting: None };
+        let open =
+            OpenOptions { user_agent: user_agent(name), keepalive, prewarm, prewarm_dial, waiting: None };
         Some((PathOptions { probe, lazy, backoff }, open))
     }
 }

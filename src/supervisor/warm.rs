@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tokio_rustls::client::TlsStream;
 
 use crate::carrier::{Carrier, OpenOptions};
-use crate::gateway::{Gateway, Prepared};
+use crate::gateway::{Gateway, GatewayStream, Prepared};
 use crate::lifecycle::Key;
 use crate::model::{Locator, Port};
 
@@ -27,19 +29,28 @@ type Place = (Locator, Port);
 #[derive(Debug, Default)]
 pub(super) struct Pool(Mutex<BTreeMap<Place, VecDeque<Kept>>>);
 
+/// What is kept.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A session that nobody has opened yet.
+    Session(Prepared),
+    /// A stream.
+    Stream(Box<GatewayStream<TlsStream<TcpStream>>>),
+}
+
 /// One answer.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Who gave it, and alone knows it.
     pub(super) gateway: Arc<Gateway>,
-    pub(super) prepared: Prepared,
+    pub(super) what: What,
     until: Instant,
 }
 
 impl Kept {
     /// One that was given just now.
-    pub(super) fn new(gateway: Arc<Gateway>, prepared: Prepared) -> Self {
-        Self { gateway, prepared, until: Instant::now() + FRESH }
+    pub(super) fn new(gateway: Arc<Gateway>, what: What) -> Self {
+        Self { gateway, what, until: Instant::now() + FRESH }
     }
 }
 

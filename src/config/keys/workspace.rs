@@ -106,6 +106,11 @@ const PREWARM_KEY: Key = key(
     Kind::Number(PREWARM),
     "How many token answers are kept ready while connections come, so that the next ones open quicker. Default: 0.",
 );
+const PREWARM_DIAL: Key = key(
+    "prewarm_dial",
+    Kind::Flag,
+    "true: what prewarm keeps are open connections, which the target sees; not for ports 22 and 3306. Default: false.",
+);
 const LAZY: Key =
     key("lazy", Kind::Flag, "true: nothing is asked of Azure before the first connection. Default: false.");
 const BACKOFF_KEY: Key = key(
@@ -147,9 +152,10 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         PROBE,
         LAZY,
         PREWARM_KEY,
+        PREWARM_DIAL,
         BACKOFF_KEY,
     ],
-    later: &["prewarm_dial", "on_port_taken", "worktree_offset", "stop_grace"],
+    later: &["on_port_taken", "worktree_offset", "stop_grace"],
 };
 
 pub(in crate::config) const BASTION: Keys = Keys {
@@ -240,7 +246,8 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
         PROBE,
         LAZY,
         PREWARM_KEY,
+        PREWARM_DIAL,
         BACKOFF_KEY,
     ],
-    later: &["mode", "to", "via", "host", "prewarm_dial", "on_port_taken"],
+    later: &["mode", "to", "via", "host", "on_port_taken"],
 };

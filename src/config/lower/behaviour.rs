@@ -10,7 +10,7 @@ use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::keys;
 use crate::config::reader::{Field, Text};
 use crate::config::shapes::{Backoff as RawBackoff, Behaviour as RawBehaviour};
-use crate::model::{Behaviour, OnOutage, Probe};
+use crate::model::{Behaviour, OnOutage, Port, Probe};
 
 /// No wait between attempts is longer: who mends what was broken must not have to wait half a day.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -21,6 +21,7 @@ pub(super) struct Basis {
     pub(super) behaviour: Behaviour,
     initial_at: Option<Range<usize>>,
     max_at: Option<Range<usize>>,
+    dial_at: Option<Range<usize>>,
 }
 
 /// Reads what is said over what held so far. What is refused leaves that as it was.
@@ -36,6 +37,8 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
     let max_connections = whole(raw.max_connections.as_ref(), "max_connections", keys::CONNECTIONS, found);
     let prewarm = whole(raw.prewarm.as_ref(), "prewarm", keys::PREWARM, found);
     let probe = given(raw.probe.as_ref()).and_then(|text| probe(text, found));
+    let dial = given(raw.prewarm_dial.as_ref());
+    let dial_at = dial.map(toml::Spanned::span).or_else(|| basis.dial_at.clone());
     let (backoff, initial_at, max_at) = backoff(&raw.backoff, basis, found);
     let behaviour = Behaviour {
         connect_timeout: connect_timeout.unwrap_or(held.connect_timeout),
@@ -47,10 +50,31 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
         max_connections: max_connections.unwrap_or(held.max_connections),
         probe: probe.unwrap_or_else(|| held.probe.clone()),
         prewarm: prewarm.unwrap_or(held.prewarm),
+        prewarm_dial: dial.map_or(held.prewarm_dial, |dial| *dial.get_ref()),
         lazy: given(raw.lazy.as_ref()).map_or(held.lazy, |lazy| *lazy.get_ref()),
         backoff,
     };
-    Basis { behaviour, initial_at, max_at }
+    Basis { behaviour, initial_at, max_at, dial_at }
+}
+
+/// Ports whose servers count connections that come to nothing, and shut out whoever makes many.
+const UNDIALLED: &[u16] = &[22, 3306];
+
+/// Nothing is dialled in advance where that does harm.
+pub(super) fn check_dial(basis: &Basis, port: Port, tunnel: &Range<usize>, found: &mut Found) {
+    let Basis { behaviour, dial_at: Some(at), .. } = basis else { return };
+    if !behaviour.prewarm_dial || behaviour.prewarm == 0 || !UNDIALLED.contains(&port.get()) {
+        return;
+    }
+    let message = format!("`prewarm_dial` is not for port {port}");
+    let label = format!("it leads to port {port}");
+    let help = "its server counts connections that come to nothing, and shuts out whoever makes many; \
+                with `prewarm_dial = false` in this tunnel, token answers are kept ready instead";
+    found.push(
+        Diagnostic::new(codes::CONFLICTING_KEYS, tunnel.clone(), message, &label)
+            .also(at.clone(), "set here")
+            .help(help),
+    );
 }
 
 /// What a probe may be called. Those without a value are of a later version.

@@ -23,6 +23,7 @@ fn behaviour_comes_from_the_tunnel_then_the_defaults_then_nowhere() {
         probe: Probe::None,
         lazy: true,
         prewarm: 3,
+        prewarm_dial: true,
         backoff: (seconds(1), seconds(10)),
         ..Behaviour::default()
     };

@@ -1,16 +1,17 @@
 //! The sessions that a way keeps ready, and who may have them.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 use super::Link;
-use crate::carrier::{Carrier as _, OpenOptions};
-use crate::gateway::GatewayStream;
+use crate::carrier::{Break, ByteStream, Carrier as _, Closing, OpenOptions, Received};
 use crate::model::{Locator, Port};
-use crate::supervisor::warm::Kept;
+use crate::supervisor::warm::{Kept, What};
 
 impl Link {
     /// Keeps so many ready. Says when the oldest of them is of no use any more.
@@ -31,27 +32,45 @@ impl Link {
             let Ok((resolved, destination)) = self.destination(target, port).await else { return oldest };
             let prepared = resolved.gateway.prepare(&destination, &*self.reader.tokens, options).await;
             let Ok(Some(prepared)) = prepared else { return oldest };
-            self.pool.put(&place, Kept::new(Arc::clone(&resolved.gateway), prepared));
+            let what = if options.prewarm_dial {
+                let Ok(stream) = resolved.gateway.resume(prepared, options).await else { return oldest };
+                What::Stream(Box::new(stream))
+            } else {
+                What::Session(prepared)
+            };
+            self.pool.put(&place, Kept::new(Arc::clone(&resolved.gateway), what));
         }
     }
 
-    /// A stream with a session that is kept, if there is one that is of use still.
+    /// A stream from what is kept, if there is something that is of use still.
     pub(super) async fn resumed(
         &self,
         target: &Locator,
         port: Port,
         options: &OpenOptions,
-    ) -> Option<GatewayStream<TlsStream<TcpStream>>> {
-        let Kept { gateway, prepared, .. } = self.pool.take(&(target.clone(), port))?;
-        let now = self.read(None).await.ok()?;
-        if !Arc::ptr_eq(&gateway, &now.gateway) {
-            return None;
-        }
-        match gateway.resume(prepared, options).await {
-            Ok(stream) => Some(stream),
-            Err(error) => {
-                tracing::debug!(bastion = self.bastion.name(), %error, "a session that was kept is of no use; asking for another");
-                None
+    ) -> Option<Box<dyn ByteStream>> {
+        let place = (target.clone(), port);
+        loop {
+            let Kept { gateway, what, .. } = self.pool.take(&place)?;
+            let now = self.read(None).await.ok()?;
+            if !Arc::ptr_eq(&gateway, &now.gateway) {
+                continue;
+            }
+            match what {
+                What::Stream(stream) => {
+                    if let Some(stream) = Looked::at(stream) {
+                        return Some(Box::new(stream));
+                    }
+                }
+                What::Session(prepared) => match gateway.resume(prepared, options).await {
+                    Ok(stream) => return Some(Box::new(stream)),
+                    Err(error) => {
+                        let bastion = self.bastion.name();
+                        tracing::debug!(bastion, %error, "a session that was kept is of no use");
+                        // The next one may be no better, and somebody waits.
+                        return None;
+                    }
+                },
             }
         }
     }
@@ -62,5 +81,53 @@ impl Link {
         if most != 0 && self.usage().sessions >= most {
             self.pool.give_way();
         }
+    }
+}
+
+/// A stream that was looked at, with what was seen.
+struct Looked<S> {
+    seen: Option<Bytes>,
+    stream: S,
+}
+
+impl<S: ByteStream> Looked<S> {
+    /// `None`: it is at its end.
+    fn at(mut stream: S) -> Option<Self> {
+        let seen = match poll_fn(|cx| stream.poll_recv(cx)).now_or_never() {
+            None => None,
+            // The target has spoken first.
+            Some(Received::Data(bytes)) => Some(bytes),
+            Some(Received::End { .. } | Received::Broken(_)) => return None,
+        };
+        Some(Self { seen, stream })
+    }
+}
+
+impl<S: ByteStream> ByteStream for Looked<S> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        match self.seen.take() {
+            Some(seen) => Poll::Ready(Received::Data(seen)),
+            None => self.stream.poll_recv(cx),
+        }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        self.stream.poll_ready(cx)
+    }
+
+    fn send(&mut self, bytes: Bytes) -> Result<(), Break> {
+        self.stream.send(bytes)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        self.stream.poll_flush(cx)
+    }
+
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.stream.poll_settled(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>, why: Closing) -> Poll<()> {
+        self.stream.poll_close(cx, why)
     }
 }

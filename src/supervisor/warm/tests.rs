@@ -69,7 +69,7 @@ impl Carrier for Keeps {
 }
 
 fn open(prewarm: usize) -> OpenOptions {
-    OpenOptions { user_agent: "test".to_owned(), keepalive: S, prewarm, waiting: None }
+    OpenOptions { user_agent: "test".to_owned(), keepalive: S, prewarm, prewarm_dial: false, waiting: None }
 }
 
 /// A keeper of a path that was used just now.

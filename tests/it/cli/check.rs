@@ -125,6 +125,7 @@ async fn values_and_where_they_came_from() {
     tunnels.page.on_outage        "hold"                                  default
     tunnels.page.port             80                                      bastion.toml:10
     tunnels.page.prewarm          0                                       default
+    tunnels.page.prewarm_dial     false                                   default
     tunnels.page.probe            "session"                               default
     tunnels.page.profiles         []                                      default
     tunnels.page.target           "web"                                   bastion.toml:10

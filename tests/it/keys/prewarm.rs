@@ -1,10 +1,14 @@
 //! `prewarm`: sessions that are granted before a program wants them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use crate::reload::{Scene, Servers, goes_on, greeted};
+use crate::server::Server;
 
 const WEB: &str = "web = { listen = 0, target = \"one\", port = 7, prewarm = 2 }\n";
 
@@ -94,6 +98,49 @@ async fn a_kept_session_that_is_of_no_use_is_no_failure() {
     assert_eq!(web.last_error, None);
     let said = scene.up.stderr().join("\n");
     assert!(!said.contains("held, trying again"), "{said}");
+    drop((first, second));
+    scene.up.stop().await;
+    scene.env.check_sessions();
+}
+
+/// Says how many came before, then sends back what it gets.
+async fn counting() -> Server {
+    let count = Arc::new(AtomicUsize::new(0));
+    Server::start(move |mut stream| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if stream.write_all(format!("{number}\n").as_bytes()).await.is_ok() {
+                let (mut from, mut to) = stream.split();
+                drop(tokio::io::copy(&mut from, &mut to).await);
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_connection_that_was_dialled_before_has_what_the_target_said() {
+    let counting = counting().await;
+    let servers = Servers::start().await;
+    let tunnel = "two = { listen = 0, port = 9, prewarm = 2, prewarm_dial = true }\n";
+    let place = format!("two = {{ 9 = \"{}\", 7 =", counting.address);
+    let text = servers.workspace(tunnel).replace("two = { 7 =", &place);
+    let scene = Scene::of(servers, &["-v"], |env| env.workspace(&text)).await;
+    let port = scene.port("two").await;
+    let (mut first, name) = greeted(port).await.unwrap();
+    assert_eq!(name, "0");
+    // As many as are wanted are open: one of its own, and two that nobody uses yet.
+    let fits = |_: &[serde_json::Value]| (scene.env.sessions().opened == 4).then_some(());
+    scene.env.wait_requests("a probe's session, one in use and two that are kept", fits).await;
+    let upgrades = |requests: &[serde_json::Value]| {
+        let upgraded = requests.iter().filter(|request| request["kind"] == "upgrade").count();
+        (upgraded == 3).then_some(())
+    };
+    scene.env.wait_requests("three WebSockets", upgrades).await;
+    let (mut second, name) = greeted(port).await.unwrap();
+    assert_eq!(name, "1", "the oldest that is kept");
+    goes_on(&mut first).await;
+    goes_on(&mut second).await;
     drop((first, second));
     scene.up.stop().await;
     scene.env.check_sessions();
