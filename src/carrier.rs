@@ -38,6 +38,21 @@ pub trait Carrier: Send + Sync {
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>>;
 
+    /// Sees to it that so many streams to this port can be opened quicker than usual, as far as that takes nothing from
+    /// anybody. Says when it is to be looked at again; `None`: nothing is kept.
+    fn warm<'a>(
+        &'a self,
+        _target: &'a Locator,
+        _port: Port,
+        _options: &'a OpenOptions,
+        _wanted: usize,
+    ) -> Carrying<'a, Option<Instant>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Lets go what is kept for that.
+    fn cool(&self, _target: &Locator, _port: Port) {}
+
     /// What it knows may have changed: a person did something. What it would refuse for that reason it finds out anew.
     fn doubt(&self);
 
@@ -58,6 +73,10 @@ pub struct OpenOptions {
     pub user_agent: String,
     /// A ping after this much quiet; zero: none.
     pub keepalive: Duration,
+    /// How many are kept ready while the path is used.
+    pub prewarm: usize,
+    /// Whether those are open streams, which the target sees, and not only the right to open one.
+    pub prewarm_dial: bool,
     /// Told what the opening waits for, as that changes: [`Wait::Sessions`], then [`Wait::SetUp`].
     pub waiting: Option<watch::Sender<Wait>>,
 }

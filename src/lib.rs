@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod limit;
 pub mod net;
 pub mod plan;
+pub mod probe;
 pub mod relay;
 pub mod supervisor;
 pub mod sys;

@@ -68,6 +68,13 @@ impl Limit {
         Ok(Place { permit: Some(permit), limit: Arc::clone(&self.0) })
     }
 
+    /// Takes a place if nobody has to wait for it.
+    pub fn try_take(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
+        self.0.book().taken += 1;
+        Some(Place { permit: Some(permit), limit: Arc::clone(&self.0) })
+    }
+
     /// How many places are taken.
     pub fn taken(&self) -> usize {
         self.0.book().taken
@@ -191,5 +198,19 @@ mod tests {
         assert!(turn(&mut ask(&limit)).is_none(), "one of one is taken");
         limit.set(0);
         assert!(turn(&mut ask(&limit)).is_some());
+    }
+
+    #[test]
+    fn who_would_have_to_wait_may_go_without() {
+        let limit = Limit::new(1);
+        let held = limit.try_take().unwrap();
+        assert!(limit.try_take().is_none());
+        let mut first = ask(&limit);
+        assert!(turn(&mut first).is_none());
+        drop(held);
+        assert!(limit.try_take().is_none(), "somebody waits for it");
+        assert!(turn(&mut first).is_some());
+        assert!(limit.try_take().is_some());
+        assert_eq!(limit.taken(), 0);
     }
 }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use jiff::fmt::friendly::SpanPrinter;
 use toml::Value;
 
-use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, Probe, Tunnel};
+use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, Tunnel};
 
 /// The effective value of every key that has one where no file sets it, as pairs of a dotted key and TOML's text.
 ///
@@ -53,16 +53,24 @@ impl List {
     }
 
     fn tunnel(&mut self, at: &str, tunnel: &Tunnel) {
-        let Behaviour { connect_timeout, keepalive, drain, on_outage, max_connections, probe, backoff } =
-            &tunnel.behaviour;
+        let Behaviour {
+            connect_timeout,
+            idle_close,
+            max_lifetime,
+            keepalive,
+            drain,
+            on_outage,
+            max_connections,
+            probe,
+            lazy,
+            prewarm,
+            prewarm_dial,
+            backoff,
+        } = &tunnel.behaviour;
         let profiles = tunnel.profiles.iter().map(|profile| text(profile.as_str())).collect();
         let on_outage = match on_outage {
             OnOutage::Hold => "hold",
             OnOutage::Refuse => "refuse",
-        };
-        let probe = match probe {
-            Probe::None => "none",
-            Probe::Session => "session",
         };
         let all = [
             ("target", text(tunnel.target.as_str())),
@@ -70,11 +78,16 @@ impl List {
             ("profiles", Value::Array(profiles)),
             ("expose", Value::Boolean(!tunnel.listen.is_loopback())),
             ("connect_timeout", duration(*connect_timeout)),
+            ("idle_close", duration(*idle_close)),
+            ("max_lifetime", duration(*max_lifetime)),
             ("keepalive", duration(*keepalive)),
             ("drain", duration(*drain)),
             ("on_outage", text(on_outage)),
             ("max_connections", number(*max_connections)),
-            ("probe", text(probe)),
+            ("probe", text(&probe.to_string())),
+            ("lazy", Value::Boolean(*lazy)),
+            ("prewarm", number(*prewarm)),
+            ("prewarm_dial", Value::Boolean(*prewarm_dial)),
             ("backoff.initial", duration(backoff.0)),
             ("backoff.max", duration(backoff.1)),
         ];

@@ -78,6 +78,8 @@ pub(super) const SETUPS: RangeInclusive<i64> = 1..=10_000;
 pub(super) const SESSIONS: RangeInclusive<i64> = 0..=10_000;
 /// `max_connections`.
 pub(super) const CONNECTIONS: RangeInclusive<i64> = 0..=100_000;
+/// `prewarm`: more than these, renewed all the time, would be a burden to the bastion.
+pub(super) const PREWARM: RangeInclusive<i64> = 0..=20;
 /// `times` of a fault.
 pub(super) const TIMES: RangeInclusive<i64> = 0..=4_294_967_295;
 /// `max_sessions` of the emulator.

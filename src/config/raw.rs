@@ -83,11 +83,16 @@ impl Reader {
     fn behaviour(&mut self, table: &Table<'_>) -> Behaviour {
         Behaviour {
             connect_timeout: self.text(table, "connect_timeout", Takes::DURATION),
+            idle_close: self.text(table, "idle_close", Takes::DURATION),
+            max_lifetime: self.text(table, "max_lifetime", Takes::DURATION),
             keepalive: self.text(table, "keepalive", Takes::DURATION),
             drain: self.text(table, "drain", Takes::DURATION),
             on_outage: self.text(table, "on_outage", Takes::text("\"hold\" or \"refuse\"")),
             max_connections: self.number(table, "max_connections", "a number from 0 to 100000"),
             probe: self.text(table, "probe", Takes::text("the name of a probe such as \"session\"")),
+            lazy: self.flag(table, "lazy"),
+            prewarm_dial: self.flag(table, "prewarm_dial"),
+            prewarm: self.number(table, "prewarm", "a number from 0 to 20"),
             backoff: self.sub(table, "backoff", &keys::BACKOFF).map_or_else(Backoff::default, |table| {
                 Backoff {
                     initial: self.text(&table, "initial", Takes::DURATION),

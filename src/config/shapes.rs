@@ -78,11 +78,16 @@ pub(super) struct Defaults {
 #[derive(Debug, Default)]
 pub(super) struct Behaviour {
     pub(super) connect_timeout: Option<Field<Text>>,
+    pub(super) idle_close: Option<Field<Text>>,
+    pub(super) max_lifetime: Option<Field<Text>>,
     pub(super) keepalive: Option<Field<Text>>,
     pub(super) drain: Option<Field<Text>>,
     pub(super) on_outage: Option<Field<Text>>,
     pub(super) max_connections: Option<Field<Spanned<i64>>>,
     pub(super) probe: Option<Field<Text>>,
+    pub(super) lazy: Option<Field<Spanned<bool>>>,
+    pub(super) prewarm: Option<Field<Spanned<i64>>>,
+    pub(super) prewarm_dial: Option<Field<Spanned<bool>>>,
     pub(super) backoff: Backoff,
 }
 

@@ -45,6 +45,7 @@ impl TunnelStatus {
             target: self.target,
             route: self.route,
             verified: self.verified,
+            target_verified: self.target_verified,
             connections: size(self.connections),
             waiting: waiting.collect(),
             bytes_in: self.bytes_in,

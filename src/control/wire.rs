@@ -126,6 +126,8 @@ pub struct TunnelStatus {
     pub route: String,
     /// Whether its path was proven, not only assumed.
     pub verified: bool,
+    /// Whether the target itself has answered a probe (`"banner"`, `"tls"` or `"http:/path"`), and nothing failed since.
+    pub target_verified: bool,
     /// Live connections, without those that wait.
     pub connections: u64,
     /// Connections that wait, by what for.
@@ -269,6 +271,7 @@ fn tunnel(tunnel: model::TunnelStatus) -> TunnelStatus {
         target: tunnel.target,
         route: tunnel.route,
         verified: tunnel.verified,
+        target_verified: tunnel.target_verified,
         connections: tunnel.connections as u64,
         waiting: tunnel.waiting.into_iter().map(waiting).collect(),
         bytes_in: tunnel.bytes_in,

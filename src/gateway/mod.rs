@@ -46,6 +46,10 @@ pub use stream::GatewayStream;
 use wire::Front;
 pub use wire::{AnswerError, Destination, PodError};
 
+/// A session that nobody uses yet. It is deleted when this is dropped.
+#[derive(Debug)]
+pub struct Prepared(Lease);
+
 /// How long the connection and the upgrade may take, each.
 const DIAL: Duration = Duration::from_secs(20);
 /// The longest head of an answer to an upgrade.
@@ -135,6 +139,39 @@ impl Gateway {
         Ok(GatewayStream::new(connection, early, options.keepalive, Some(lease)).await)
     }
 
+    /// Asks for a session that is to be used later, if there is room for one that nobody waits for.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn prepare(
+        &self,
+        destination: &Destination,
+        tokens: &dyn AccessTokens,
+        options: &OpenOptions,
+    ) -> Result<Option<Prepared>, GatewayError> {
+        let (Some(session), Some(setup)) = (self.in_use.try_take(), self.setups.try_take()) else {
+            return Ok(None);
+        };
+        let places = Places { session: Arc::new(session), setup: Arc::new(setup) };
+        let asked = Asked { destination, user_agent: &options.user_agent };
+        self.session(&asked, tokens, &places).await.map(|lease| Some(Prepared(lease)))
+    }
+
+    /// Opens a stream with a session that was granted before.
+    ///
+    /// # Errors
+    /// When there is no WebSocket for it any more.
+    pub async fn resume(
+        &self,
+        prepared: Prepared,
+        options: &OpenOptions,
+    ) -> Result<GatewayStream<TlsStream<TcpStream>>, GatewayError> {
+        let Prepared(lease) = prepared;
+        let _setup = self.setups.take().await.map_err(|_| self.closed())?;
+        let (connection, early) = self.upgrade(&lease, &options.user_agent).await?;
+        Ok(GatewayStream::new(connection, early, options.keepalive, Some(lease)).await)
+    }
+
     /// Proves that a session would be granted, and deletes it at once.
     ///
     /// # Errors
@@ -168,10 +205,7 @@ impl Gateway {
 
     /// Waits for a place among the sessions, then for one among the set-ups in flight.
     async fn places(&self, options: &OpenOptions) -> Result<Places, GatewayError> {
-        let closed = |_| GatewayError::Exchange {
-            host: self.home.host().to_string(),
-            source: HttpError::Timeout(DIAL),
-        };
+        let closed = |_| self.closed();
         let tell = |wait| {
             if let Some(waiting) = &options.waiting {
                 waiting.send_replace(wait);
@@ -182,6 +216,11 @@ impl Gateway {
         tell(Wait::SetUp);
         let setup = self.setups.take().await.map_err(closed)?;
         Ok(Places { session: Arc::new(session), setup: Arc::new(setup) })
+    }
+
+    /// Never said: nobody closes a limit.
+    fn closed(&self) -> GatewayError {
+        GatewayError::Exchange { host: self.home.host().to_string(), source: HttpError::Timeout(DIAL) }
     }
 
     /// A session of its own. Where the gateway was named earlier and fails as one that has moved since, its successor

@@ -121,8 +121,8 @@ impl Remnant {
             request(Method::DELETE, &self.host, path.expose_secret()).map_err(NotDeleted::Http)?;
         if let Some(node) = &self.node_id {
             // Checked when it was read: visible ASCII only.
-            let node =
-                HeaderValue::from_str(node).map_err(|_impossible| NotDeleted::Http(HttpError::TooLong))?;
+            let node = HeaderValue::from_str(node)
+                .map_err(|error| NotDeleted::Http(HttpError::unsendable(&error)))?;
             request.headers_mut().insert("X-Node-Id", node);
         }
         match http.send(request, DELETION).await {

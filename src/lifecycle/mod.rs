@@ -14,6 +14,9 @@
 //!  Any of them is Blocked after a failure that only an edit or a person can mend, and is tried again all the same.
 //! ```
 //!
+//! A lazy path sleeps until its first connection: it counts as working, and nothing is asked for its sake. How that
+//! connection went wakes it for good.
+//!
 //! A failure of the whole bastion is an *outage*: the paths wait, and the route has one try for all of them. When it
 //! succeeds the paths are probed again, spread over three seconds. A failure of a target concerns its path alone.
 
@@ -33,7 +36,8 @@ pub use tunnel::{Listener, TunnelState, tunnel_state};
 
 /// Tries after an outage, or after a wake, begin within this time, so that they do not all come at once.
 const SPREAD: Duration = Duration::from_secs(3);
-/// How long what a probe has shown is good for: a path that was proven is not proven again before.
+/// How long what a probe has shown is good for: a path that was proven is not proven again before. Nor is a target asked
+/// again before that after it has failed, as long as nobody waits for it.
 const PROOF: Duration = Duration::from_secs(60);
 
 /// A path of a route, where nothing more is needed to tell them apart.
@@ -43,13 +47,17 @@ pub struct Key {
     pub locator: Locator,
     /// The port there.
     pub port: Port,
+    /// What is to be shown of it: those who want another thing shown have a path of their own.
+    pub probe: Probe,
 }
 
 /// How a path is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathOptions {
     /// What has to be shown before it is ready.
     pub probe: Probe,
+    /// Nothing is asked for it before its first connection: until then it sleeps, and counts as working.
+    pub lazy: bool,
     /// The first wait after a failure that may pass by itself, and the longest.
     pub backoff: (Duration, Duration),
 }
@@ -59,6 +67,14 @@ pub struct PathOptions {
 pub enum Input<K> {
     /// A path is needed. For one that is there already: its options are these now.
     Add {
+        /// The path.
+        path: K,
+        /// How it is treated.
+        options: PathOptions,
+    },
+    /// Other options for a path that is there. What is armed stays armed; one that sleeps and is not to any more is
+    /// tried.
+    Update {
         /// The path.
         path: K,
         /// How it is treated.
@@ -130,6 +146,8 @@ pub enum PathState {
     Ready {
         /// Whether that was shown, not only assumed.
         verified: bool,
+        /// Whether the target itself has answered.
+        target: bool,
     },
     /// It worked before, and does not now.
     Degraded {

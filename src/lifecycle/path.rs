@@ -13,6 +13,8 @@ pub(super) struct Record {
     pub(super) tries: Tries,
     pub(super) health: Health,
     pub(super) due: Due,
+    /// It had no connection yet, and nothing is to be asked for it before.
+    pub(super) asleep: bool,
     /// A probe is in flight.
     pub(super) probing: bool,
     /// A connection is held until the path is back.
@@ -21,6 +23,10 @@ pub(super) struct Record {
     pub(super) worked: bool,
     /// The last set-up of a connection failed: that a probe passes does not make up for it.
     pub(super) unfit: bool,
+    /// The target itself has answered, and nothing has failed since.
+    heard: bool,
+    /// The target did not answer a probe: that a connection is set up does not make up for it.
+    pub(super) unanswered: bool,
     /// When it was last shown to work.
     proven: Option<Instant>,
     /// The state that was last told.
@@ -52,13 +58,24 @@ pub(super) enum Due {
     Spread(Instant),
     /// After a failure: nothing but a person or a success shortens it.
     Backoff(Instant),
+    /// After a failure of the target, which is not to be asked all the time; but a connection that waits may have the
+    /// try that much sooner.
+    Paced { at: Instant, sooner: Instant },
 }
 
 impl Due {
+    /// When it is due after a failure.
+    fn armed(self) -> Option<Instant> {
+        match self {
+            Self::Never | Self::Spread(_) => None,
+            Self::Backoff(at) | Self::Paced { at, .. } => Some(at),
+        }
+    }
+
     pub(super) fn at(self) -> Option<Instant> {
         match self {
             Self::Never => None,
-            Self::Spread(at) | Self::Backoff(at) => Some(at),
+            Self::Spread(at) | Self::Backoff(at) | Self::Paced { at, .. } => Some(at),
         }
     }
 }
@@ -66,14 +83,17 @@ impl Due {
 impl Record {
     pub(super) fn new(options: PathOptions, probing: bool) -> Self {
         Self {
-            options,
             tries: Tries::new(options.backoff),
             health: Health::Untried,
             due: Due::Never,
+            asleep: options.lazy,
+            options,
             probing,
             waiting: false,
             worked: false,
             unfit: false,
+            heard: false,
+            unanswered: false,
             proven: None,
             shown: PathState::Pending,
         }
@@ -83,8 +103,9 @@ impl Record {
     pub(super) fn state(&self) -> PathState {
         let (attempt, next_retry) = (self.tries.failures(), self.due.at());
         match &self.health {
+            _ if self.asleep => PathState::Ready { verified: false, target: false },
             Health::Untried => PathState::Connecting { attempt, next_retry, reason: None },
-            Health::Fine { verified } => PathState::Ready { verified: *verified },
+            Health::Fine { verified } => PathState::Ready { verified: *verified, target: self.heard },
             Health::Failed { reason, blocked: true, retry } => {
                 PathState::Blocked { next_retry: *retry, reason: reason.clone() }
             }
@@ -134,7 +155,8 @@ impl Record {
     /// It was found not to work.
     pub(super) fn failed(&mut self, failure: Failure, now: Instant, dice: &mut dyn FnMut() -> f64) {
         let blocked = matches!(failure.disposition, Disposition::Blocked(_));
-        if let Due::Backoff(armed) = self.due
+        self.heard = false;
+        if let Some(armed) = self.due.armed()
             && (!blocked || self.is_blocked())
         {
             // Connections in flight fail in a row: one failure is enough.
@@ -153,6 +175,38 @@ impl Record {
         }
     }
 
+    /// A probe has passed.
+    pub(super) fn answered(&mut self) {
+        self.unanswered = false;
+        self.heard = self.options.probe.hears_target();
+    }
+
+    /// A probe has failed at the target, as may pass by itself. Who runs it would not want to be asked all the time.
+    pub(super) fn not_answered(&mut self, now: Instant) {
+        self.unanswered = true;
+        if let (Due::Backoff(sooner), false) = (self.due, self.waiting) {
+            let at = sooner.max(now + PROOF);
+            self.due = Due::Paced { at, sooner };
+            if let Health::Failed { retry, .. } = &mut self.health {
+                *retry = at;
+            }
+        }
+    }
+
+    /// A connection waits for it.
+    pub(super) fn wait_for(&mut self, now: Instant) {
+        match self.due {
+            Due::Spread(_) => self.put_off(now),
+            Due::Paced { sooner, .. } => {
+                self.due = Due::Backoff(sooner.max(now));
+                if let Health::Failed { retry, .. } = &mut self.health {
+                    *retry = sooner.max(now);
+                }
+            }
+            Due::Never | Due::Backoff(_) => {}
+        }
+    }
+
     fn wait_longer(&mut self, armed: Instant, disposition: Disposition, now: Instant) {
         if let Disposition::RetryAfter(least) = disposition {
             let until = armed.max(now + least);
@@ -166,7 +220,7 @@ impl Record {
     /// The outage is over, or the bastion is known at last: what stands there is tried again, except what is being
     /// tried and what has a wait of its own.
     pub(super) fn reopen(&mut self, until: Instant, now: Instant, reason: Option<&Reason>) {
-        if matches!(self.due, Due::Backoff(at) if at > now) {
+        if self.asleep || self.due.armed().is_some_and(|at| at > now) {
             return;
         }
         if self.options.probe == Probe::None {
@@ -174,6 +228,7 @@ impl Record {
         }
         if let (Health::Fine { .. }, Some(reason)) = (&self.health, reason) {
             self.health = Health::Failed { reason: reason.clone(), blocked: false, retry: until };
+            self.heard = false;
         }
         if self.probing {
             self.due = Due::Never;
@@ -201,9 +256,10 @@ impl Record {
     /// Whether somebody who asks now should have it proven.
     pub(super) fn wants_proof(&self, now: Instant) -> bool {
         let fresh = self.proven.is_some_and(|proven| now.duration_since(proven) < PROOF);
+        let unheard = self.options.probe.hears_target() && !self.heard;
         matches!(self.health, Health::Fine { .. })
             && self.options.probe != Probe::None
             && !self.probing
-            && !fresh
+            && (!fresh || unheard)
     }
 }

@@ -7,8 +7,11 @@ use crate::model::{Blocked, Disposition, Port};
 
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
-const OPTIONS: PathOptions =
-    PathOptions { probe: Probe::Session, backoff: (Duration::from_millis(800), Duration::from_secs(30)) };
+const OPTIONS: PathOptions = PathOptions {
+    probe: Probe::Session,
+    lazy: false,
+    backoff: (Duration::from_millis(800), Duration::from_secs(30)),
+};
 const UNPROVEN: PathOptions = PathOptions { probe: Probe::None, ..OPTIONS };
 
 /// A route, and someone who holds the clock and the dice.
@@ -34,11 +37,11 @@ const SIGN_IN: Disposition = Disposition::Blocked(Blocked::SignIn);
 
 impl Story {
     /// Paths on a route of which nothing is known; the dice always show half.
-    fn begin(paths: &[&'static str], options: PathOptions) -> Self {
+    fn begin(paths: &[&'static str], options: &PathOptions) -> Self {
         let mut story = Self { route: Route::new(), now: tokio::time::Instant::now().into_std(), dice: 0.5 };
         let mut asked = Vec::new();
         for path in paths {
-            asked.extend(story.tell(Input::Add { path: *path, options }));
+            asked.extend(story.tell(Input::Add { path: *path, options: options.clone() }));
         }
         assert_eq!(asked, [Action::Resolve], "once for all");
         story
@@ -46,11 +49,11 @@ impl Story {
 
     /// The same, up and proven.
     fn ready(paths: &[&'static str]) -> Self {
-        let mut story = Self::begin(paths, OPTIONS);
+        let mut story = Self::begin(paths, &OPTIONS);
         assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(paths));
         for path in paths {
             assert_eq!(story.probed(path, Ok(())), []);
-            assert_eq!(story.state(path), PathState::Ready { verified: true });
+            assert_eq!(story.state(path), PathState::Ready { verified: true, target: false });
         }
         assert_eq!(story.route.timer(), None, "nothing is probed from time to time");
         story.route.take_changed();
@@ -108,7 +111,7 @@ fn probes(paths: &[&'static str]) -> Vec<Action<&'static str>> {
 
 #[test]
 fn a_route_comes_up() {
-    let mut story = Story::begin(&["a", "b"], OPTIONS);
+    let mut story = Story::begin(&["a", "b"], &OPTIONS);
     assert_eq!(story.state("a"), PathState::Resolving);
     assert_eq!(story.timer(), None);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a", "b"]));
@@ -138,7 +141,7 @@ fn a_gateway_recovers_while_connections_wait() {
     assert_eq!(story.after(800 * MS), [Action::Resolve]);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["db"]));
     story.probed("db", Ok(()));
-    assert_eq!(story.state("db"), PathState::Ready { verified: true });
+    assert_eq!(story.state("db"), PathState::Ready { verified: true, target: false });
     story.set_up("db", bastion(Disposition::Retry));
     story.degraded("db", 1, Some(400 * MS), "bastion");
 }
@@ -158,7 +161,7 @@ fn waits_double_to_the_limit_and_a_failed_try_keeps_its_place() {
 
 #[test]
 fn resource_manager_is_away_at_the_start() {
-    let mut story = Story::begin(&["a", "b"], OPTIONS);
+    let mut story = Story::begin(&["a", "b"], &OPTIONS);
     assert_eq!(story.tell(Input::Resolved(bastion(Disposition::Retry))), []);
     let next_retry = Some(story.now + 400 * MS);
     assert_eq!(
@@ -175,7 +178,7 @@ fn a_dead_target_is_nobody_elses_trouble() {
     let mut story = Story::ready(&["a", "b"]);
     story.set_up("a", target(Disposition::Retry));
     story.degraded("a", 1, Some(400 * MS), "target");
-    assert_eq!(story.state("b"), PathState::Ready { verified: true });
+    assert_eq!(story.state("b"), PathState::Ready { verified: true, target: false });
     assert_eq!(story.route.take_changed(), ["a"]);
 }
 
@@ -191,7 +194,7 @@ fn a_bastion_in_backoff_has_one_try_for_all() {
     assert_eq!(story.after(400 * MS), probes(&["c"]), "one, for which somebody waits");
     // It works: d, for which somebody waits, at once; the others within three seconds.
     assert_eq!(story.probed("c", Ok(())), probes(&["d"]));
-    assert_eq!(story.state("c"), PathState::Ready { verified: true });
+    assert_eq!(story.state("c"), PathState::Ready { verified: true, target: false });
     story.degraded("a", 0, Some(1_500 * MS), "bastion");
     assert_eq!(story.wait_for("b"), probes(&["b"]), "what is only spread may be had at once");
     assert_eq!(story.after(1_500 * MS), probes(&["a"]));
@@ -212,7 +215,7 @@ fn a_set_up_that_succeeds_ends_an_outage_without_a_probe() {
     let mut story = Story::ready(&["a", "b"]);
     story.set_up("a", bastion(Disposition::Retry));
     assert_eq!(story.set_up("b", Ok(())), [], "b needs none, a has one soon");
-    assert_eq!(story.state("b"), PathState::Ready { verified: true });
+    assert_eq!(story.state("b"), PathState::Ready { verified: true, target: false });
     story.degraded("a", 0, Some(1_500 * MS), "bastion");
 }
 
@@ -268,7 +271,7 @@ fn nobody_is_signed_in() {
     story.degraded("a", 8, None, "bastion");
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a"]));
     story.probed("a", Ok(()));
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
 }
 
 #[test]
@@ -278,7 +281,7 @@ fn who_has_signed_in_sees_it_at_once() {
     story.tell(Input::Retry(None));
     story.tell(Input::Resolved(Ok(())));
     story.probed("a", Ok(()));
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
     // Everything else is looked at now, not some time within three seconds.
     assert_eq!(story.timer(), None, "nothing is put off");
 }
@@ -305,7 +308,7 @@ fn resource_manager_is_away_and_the_gateway_comes_back() {
     story.tell(Input::Resolved(bastion(Disposition::Retry)));
     assert_eq!(story.after(2 * S), probes(&["a"]), "the gateway that is known is tried again");
     story.probed("a", Ok(()));
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
 }
 
 #[test]
@@ -317,7 +320,9 @@ fn a_late_answer_of_resource_manager_breaks_nothing_that_works() {
     assert_eq!(story.after(S), [Action::Resolve]);
     story.set_up("a", Ok(()));
     story.tell(Input::Resolved(bastion(SIGN_IN)));
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
 }
 
+mod lazy;
 mod more;
+mod target;

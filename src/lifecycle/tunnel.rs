@@ -36,6 +36,8 @@ pub struct TunnelState {
     pub next_retry: Option<Instant>,
     /// Whether its path was proven, not only assumed.
     pub verified: bool,
+    /// Whether the target itself has answered.
+    pub target_verified: bool,
 }
 
 /// The state of a tunnel that is to run.
@@ -67,6 +69,13 @@ fn path_state(path: &PathState) -> TunnelState {
         PathState::Degraded { attempt, next_retry, reason } => (Some(reason.clone()), *attempt, *next_retry),
         PathState::Blocked { next_retry, reason } => (Some(reason.clone()), 0, Some(*next_retry)),
     };
-    let verified = matches!(path, PathState::Ready { verified: true });
-    TunnelState { state: path.state(), reason, attempt, next_retry, verified }
+    let (verified, target_verified) = match path {
+        PathState::Ready { verified, target } => (*verified, *target),
+        PathState::Pending
+        | PathState::Resolving
+        | PathState::Connecting { .. }
+        | PathState::Degraded { .. }
+        | PathState::Blocked { .. } => (false, false),
+    };
+    TunnelState { state: path.state(), reason, attempt, next_retry, verified, target_verified }
 }

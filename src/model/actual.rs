@@ -101,6 +101,8 @@ pub struct TunnelStatus {
     pub route: String,
     /// Whether its path was proven, not only assumed.
     pub verified: bool,
+    /// Whether the target itself has answered a probe.
+    pub target_verified: bool,
     /// Live connections, without those that wait.
     pub connections: usize,
     /// Connections that wait, by what for.

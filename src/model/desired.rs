@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CloudDefinition, Emulation, Locator, Name, Port, ResourceId, is_loopback};
@@ -188,6 +189,10 @@ pub struct Tunnel {
 pub struct Behaviour {
     /// How long one connection may take to be set up, retries included.
     pub connect_timeout: Duration,
+    /// A connection on which no byte passed either way for this long is closed; zero: never.
+    pub idle_close: Duration,
+    /// How long a connection may last once it is connected; zero: as long as it likes.
+    pub max_lifetime: Duration,
     /// A ping on a session that was quiet both ways for this long; zero: never.
     pub keepalive: Duration,
     /// How long connections of a replaced or removed tunnel may go on; zero: as long as they like.
@@ -198,6 +203,12 @@ pub struct Behaviour {
     pub max_connections: usize,
     /// What has to be shown before the tunnel is ready.
     pub probe: Probe,
+    /// Whether nothing is asked of Azure before the first connection.
+    pub lazy: bool,
+    /// How many token answers are kept ready while connections come.
+    pub prewarm: usize,
+    /// Whether those are open connections, which the target sees.
+    pub prewarm_dial: bool,
     /// The first wait after a failure that may pass by itself, and the longest.
     pub backoff: (Duration, Duration),
 }
@@ -207,11 +218,16 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(20),
+            idle_close: Duration::ZERO,
+            max_lifetime: Duration::ZERO,
             keepalive: Duration::from_secs(30),
             drain: Duration::ZERO,
             on_outage: OnOutage::Hold,
             max_connections: 0,
             probe: Probe::Session,
+            lazy: false,
+            prewarm: 0,
+            prewarm_dial: false,
             backoff: (Duration::from_millis(800), Duration::from_secs(30)),
         }
     }
@@ -227,12 +243,52 @@ pub enum OnOutage {
 }
 
 /// What has to be shown before a tunnel is called ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Probe {
     /// Nothing beyond its listener and its bastion.
     None,
     /// A session is granted, and deleted at once.
     Session,
+    /// A session is opened, and nobody refuses it for a moment.
+    Connect,
+    /// The target speaks first.
+    Banner,
+    /// The target answers a TLS ClientHello.
+    Tls,
+    /// The target answers an HTTP request for this path.
+    Http(Arc<str>),
+}
+
+impl Probe {
+    /// Whether the target notices it.
+    pub fn reaches_target(&self) -> bool {
+        match self {
+            Self::None | Self::Session => false,
+            Self::Connect | Self::Banner | Self::Tls | Self::Http(_) => true,
+        }
+    }
+
+    /// Whether the target itself has to say something.
+    pub fn hears_target(&self) -> bool {
+        match self {
+            Self::None | Self::Session | Self::Connect => false,
+            Self::Banner | Self::Tls | Self::Http(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    /// As a file has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Session => f.write_str("session"),
+            Self::Connect => f.write_str("connect"),
+            Self::Banner => f.write_str("banner"),
+            Self::Tls => f.write_str("tls"),
+            Self::Http(path) => write!(f, "http:{path}"),
+        }
+    }
 }
 
 /// The set of local addresses that a tunnel owns.

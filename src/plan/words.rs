@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::steps::Moves;
 use super::{Actual, Live, Spec};
-use crate::model::{Behaviour, Name, OnOutage, Probe};
+use crate::model::{Behaviour, Name, OnOutage};
 
 /// What becomes of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,17 +171,18 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
         OnOutage::Hold => "hold",
         OnOutage::Refuse => "refuse",
     };
-    let probe = |behaviour: &Behaviour| match behaviour.probe {
-        Probe::None => "none",
-        Probe::Session => "session",
-    };
     [
         value("connect_timeout", &Wait(old.connect_timeout), &Wait(new.connect_timeout)),
+        value("idle_close", &Wait(old.idle_close), &Wait(new.idle_close)),
+        value("max_lifetime", &Wait(old.max_lifetime), &Wait(new.max_lifetime)),
         value("keepalive", &Wait(old.keepalive), &Wait(new.keepalive)),
         value("drain", &Wait(old.drain), &Wait(new.drain)),
         value("on_outage", &outage(old), &outage(new)),
         value("max_connections", &old.max_connections, &new.max_connections),
-        value("probe", &probe(old), &probe(new)),
+        value("probe", &old.probe, &new.probe),
+        value("lazy", &old.lazy, &new.lazy),
+        value("prewarm", &old.prewarm, &new.prewarm),
+        value("prewarm_dial", &old.prewarm_dial, &new.prewarm_dial),
         value("backoff.initial", &Wait(old.backoff.0), &Wait(new.backoff.0)),
         value("backoff.max", &Wait(old.backoff.1), &Wait(new.backoff.1)),
     ]

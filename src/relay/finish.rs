@@ -23,7 +23,8 @@ impl Relay {
     pub async fn finish(mut self, outcome: &Outcome) {
         let orderly = match outcome {
             Outcome::RemoteEnd { .. } | Outcome::LocalEnd => true,
-            Outcome::Broken(_) => false,
+            // Neither side has said that it is done.
+            Outcome::Broken(_) | Outcome::Idle | Outcome::Expired => false,
             // It had its time: what is cut off is reset at once, as the relay is dropped.
             Outcome::Stopped | Outcome::LocalReset(_) => return,
         };

@@ -21,7 +21,10 @@ use tokio::time::{Instant, Sleep};
 use crate::carrier::{Break, ByteStream, Closing, Received};
 use crate::sys::socket;
 
+use quiet::Quiet;
+
 mod finish;
+mod quiet;
 mod upload;
 
 /// How much is read ahead of a local side that does not keep up.
@@ -60,6 +63,10 @@ pub enum Outcome {
     LocalReset(io::Error),
     /// The remote stream broke.
     Broken(Break),
+    /// Not one byte passed for as long as may be.
+    Idle,
+    /// It has lasted for as long as it may.
+    Expired,
     /// We were told to stop.
     Stopped,
 }
@@ -90,6 +97,9 @@ pub struct Relay {
     sip: Option<Pin<Box<Sleep>>>,
     /// After the local side's end: how long the remote may still be silent.
     grace: Option<Pin<Box<Sleep>>>,
+    /// How long no byte may pass; zero: for ever.
+    idle_close: Duration,
+    quiet: Option<Quiet>,
     /// The remote has said that it took everything: from then on its silence counts.
     settled: bool,
 }
@@ -127,7 +137,14 @@ impl Relay {
             sip: None,
             grace: None,
             settled: false,
+            idle_close: Duration::ZERO,
+            quiet: None,
         }
+    }
+
+    /// It is over when no byte has passed for so long; zero: never.
+    pub fn set_idle_close(&mut self, limit: Duration) {
+        self.idle_close = limit;
     }
 
     /// The local connection.
@@ -141,7 +158,7 @@ impl Relay {
     /// May be called again with another stream after a break that gave back what was unsent.
     pub async fn run<R: ByteStream>(&mut self, remote: &mut R, unsent: Option<Vec<u8>>) -> Outcome {
         (self.send_broken, self.grace, self.settled) = (None, None, false);
-        (self.sip, self.ahead) = (None, AHEAD);
+        (self.sip, self.ahead, self.quiet) = (None, AHEAD, Quiet::new(self.idle_close));
         if let Some(unsent) = unsent {
             let ready = poll_fn(|cx| remote.poll_ready(cx)).await;
             if let Err(broken) = ready.and_then(|()| remote.send(unsent.into())) {
@@ -196,12 +213,18 @@ impl Relay {
                     return Poll::Ready(Step::Over(Outcome::LocalReset(error)));
                 }
             }
+            if let Some(quiet) = self.quiet.as_mut().filter(|_| moved) {
+                quiet.broken();
+            }
             if !moved && !self.poll_sip(cx) {
                 break;
             }
         }
         if let Some(broken) = self.send_broken.take_if(|_| self.queue.is_empty()) {
             return Poll::Ready(Step::Over(Outcome::Broken(broken)));
+        }
+        if self.quiet.as_mut().is_some_and(|quiet| quiet.poll(cx).is_ready()) {
+            return Poll::Ready(Step::Over(Outcome::Idle));
         }
         if !self.local_ended || self.unflushed {
             return Poll::Pending;

@@ -228,3 +228,37 @@ async fn a_local_side_that_does_not_read_stops_the_remote_but_for_a_sip() {
     tokio::select! { outcome = relay.run(&mut remote, None) => panic!("{outcome:?}"), () = observe => {} }
     drop(program);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_idle_when_no_byte_passes_either_way_and_that_is_a_reset() {
+    let Stage { mut program, mut relay, mut remote, says, mut heard, .. } = stage().await;
+    relay.set_idle_close(S * 10);
+    let start = Instant::now();
+    let talking = async {
+        for _ in 0..3 {
+            tokio::time::sleep(S * 9).await;
+            program.write_all(b"up").await.unwrap();
+            assert_eq!(heard.recv().await.unwrap(), "up");
+            tokio::time::sleep(S * 9).await;
+            says.send(data(10)).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    };
+    let outcome =
+        tokio::select! { outcome = relay.run(&mut remote, None) => outcome, () = talking => unreachable!() };
+    assert!(matches!(outcome, Outcome::Idle), "{outcome:?}");
+    assert_eq!(start.elapsed().as_secs(), 6 * 9 + 10);
+    relay.finish(&outcome).await;
+    assert_eq!(read_all(program).await, (30, Err(io::ErrorKind::ConnectionReset)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_finished_sending_is_idle_too_when_the_answer_stays_away_for_so_long() {
+    let Stage { mut program, mut relay, mut remote, says: _says, heard: _heard, .. } = stage().await;
+    relay.set_idle_close(S * 10);
+    program.shutdown().await.unwrap();
+    let start = Instant::now();
+    let outcome = relay.run(&mut remote, None).await;
+    assert!(matches!(outcome, Outcome::Idle), "{outcome:?}");
+    assert_eq!(start.elapsed().as_secs(), 10, "less than the grace");
+}

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::board::Declaration;
 use super::declared::{Declared, Rejected, Setting, Unknown, Wanted, meant};
 use super::handle::{Applied, Command, Refusal, Reply};
+use super::paths::Place;
 use super::{Supervisor, paths};
 use crate::model::Name;
 use crate::plan;
@@ -203,10 +204,10 @@ impl Supervisor {
             self.reconcile("proof").await;
         }
         let running = self.live.tunnels.iter().filter(|(name, _)| meant.contains(*name));
-        let paths: BTreeSet<_> = running.map(|(_, tunnel)| tunnel.edition.spec.path.clone()).collect();
+        let places: BTreeSet<_> = running.map(|(_, tunnel)| Place::of(&tunnel.edition.spec)).collect();
         let mut proofs = Vec::new();
-        for path in &paths {
-            proofs.extend(self.live.routes.prove(path).await);
+        for place in &places {
+            proofs.extend(self.live.routes.prove(place).await);
         }
         self.proofs.spawn(async move {
             for proof in proofs {

@@ -163,6 +163,7 @@ impl Board {
             attempt: 0,
             next_retry: None,
             verified: false,
+            target_verified: false,
         };
         (row.listen, row.since) = (Vec::new(), time);
         self.event(time, self.seen(name, &row, now));
@@ -200,8 +201,8 @@ impl Board {
 impl Row {
     fn tells_nothing_new(&self, before: &Self) -> bool {
         let (new, old) = (&self.state, &before.state);
-        let state = (new.state, &new.reason, new.attempt, new.verified)
-            == (old.state, &old.reason, old.attempt, old.verified);
+        let state = (new.state, &new.reason, new.attempt, new.verified, new.target_verified)
+            == (old.state, &old.reason, old.attempt, old.verified, old.target_verified);
         // A wait that begins is news with its attempt; that it is over, and something is under way, is not.
         state
             && (&self.listen, &self.target, &self.route, &self.env)
@@ -210,7 +211,8 @@ impl Row {
 
     fn status(&self, name: &Name, now: Instant, wall: SystemTime) -> TunnelStatus {
         let sums = self.tally.sums();
-        let TunnelState { state, reason, attempt, next_retry, verified } = self.state.clone();
+        let TunnelState { state, reason, attempt, next_retry, verified, target_verified } =
+            self.state.clone();
         let first = self.listen.first();
         let filled = |address: &SocketAddr| {
             let fill = |(name, template): (&String, &String)| (name.clone(), env::fill(template, *address));
@@ -230,6 +232,7 @@ impl Row {
             target: self.target.clone(),
             route: self.route.clone(),
             verified,
+            target_verified,
             connections: sums.connections,
             waiting: sums.waiting,
             bytes_in: sums.bytes_in,

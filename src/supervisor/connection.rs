@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{AcquireError, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::edition::{Edition, Entry, Member};
 use super::opening::{NotOpened, Opening, Patience};
@@ -80,6 +80,7 @@ impl Connection {
         }
         let mut patience = Patience::new(self.edition.spec.behaviour.connect_timeout);
         let mut unsent = None;
+        let mut connected = None;
         let mut replacements = 0;
         loop {
             let mut remote = match self.open(relay.local(), &mut patience, unsent.is_some()).await {
@@ -87,7 +88,12 @@ impl Connection {
                 Err(why) => return self.refuse(relay, why),
             };
             self.entry.live(Arc::clone(&counts));
-            let mut outcome = self.relay(&mut relay, &mut remote, unsent.take(), &counts).await;
+            relay.set_idle_close(self.edition.spec.behaviour.idle_close);
+            let connected = *connected.get_or_insert_with(Instant::now);
+            let mut outcome = tokio::select! {
+                outcome = self.relay(&mut relay, &mut remote, unsent.take(), &counts) => outcome,
+                () = self.expired(connected) => Outcome::Expired,
+            };
             if let Outcome::Broken(broken) = &mut outcome
                 && let Some(bytes) = broken.unsent.take()
             {
@@ -143,7 +149,11 @@ impl Connection {
                 if bound {
                     std::future::pending::<()>().await;
                 }
-                moved(owner, |owner| !Arc::ptr_eq(&owner.cohort, &edition.cohort)).await;
+                // With another probe the path is another one too, though its connections belong together.
+                let stays = |owner: &Edition| {
+                    Arc::ptr_eq(&owner.cohort, &edition.cohort) && owner.way.key == edition.way.key
+                };
+                moved(owner, |owner| !stays(owner)).await;
             };
             let opening = Opening { edition: &edition, entry: &mut self.entry, patience };
             tokio::select! {
@@ -167,6 +177,14 @@ impl Connection {
         self.member = self.edition.cohort.join();
         if !Arc::ptr_eq(&self.edition.tally, &before.tally) {
             self.entry = self.edition.tally.enter();
+        }
+    }
+
+    /// Waits until it has lasted for as long as it may.
+    async fn expired(&self, connected: Instant) {
+        match self.edition.spec.behaviour.max_lifetime {
+            Duration::ZERO => std::future::pending().await,
+            limit => sleep_until(connected + limit).await,
         }
     }
 
@@ -244,6 +262,14 @@ impl Connection {
                 tracing::warn!(%tunnel, connection, up, down, code = broken.code, "{broken}; the local program sees a reset");
                 self.edition.tally.failed(reason_of(broken));
             }
+            Outcome::Idle => {
+                let limit = self.edition.spec.behaviour.idle_close;
+                tracing::info!(%tunnel, connection, up, down, code = "idle-close", "no byte passed for {limit:?}; closed, with a reset");
+            }
+            Outcome::Expired => {
+                let limit = self.edition.spec.behaviour.max_lifetime;
+                tracing::info!(%tunnel, connection, up, down, code = "max-lifetime", "it has lasted for {limit:?}; closed, with a reset");
+            }
             Outcome::Stopped => tracing::info!(%tunnel, connection, up, down, "stopped"),
         }
     }
@@ -263,7 +289,7 @@ impl Connection {
                 Outcome::RemoteEnd { .. } | Outcome::LocalEnd => {
                     relay::close(&mut remote, Closing::Done).await;
                 }
-                Outcome::LocalReset(_) | Outcome::Stopped => {
+                Outcome::LocalReset(_) | Outcome::Idle | Outcome::Expired | Outcome::Stopped => {
                     relay::close(&mut remote, Closing::Abandoned).await;
                 }
             }

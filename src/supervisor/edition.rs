@@ -45,6 +45,8 @@ impl Edition {
         OpenOptions {
             user_agent: user_agent(&self.name),
             keepalive: self.spec.behaviour.keepalive,
+            prewarm: self.spec.behaviour.prewarm,
+            prewarm_dial: self.spec.behaviour.prewarm_dial,
             waiting: None,
         }
     }

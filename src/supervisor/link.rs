@@ -14,11 +14,14 @@ use tokio_rustls::client::TlsStream;
 
 use super::lookup::{Lookup, Reader};
 use super::route_error::RouteError;
+use super::warm::Pool;
 use super::{Dialer, Surroundings};
 use crate::azure::BastionHost;
 use crate::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
 use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream};
 use crate::model::{Bastion, Endpoint, Failure, Identity, Limits, Locator, Port, ResourceId};
+
+mod kept;
 
 /// How old an answer of ARM must be before a refusal that follows from it is looked into again.
 const REREAD: Duration = Duration::from_secs(50);
@@ -42,6 +45,8 @@ pub(super) struct Link {
     /// What ARM has answered may have changed since.
     doubted: AtomicBool,
     books: std::sync::Mutex<Books>,
+    /// What is kept for the next connections.
+    pool: Pool,
 }
 
 /// What is known without waiting for anybody.
@@ -97,6 +102,7 @@ impl Carrier for Link {
             loop {
                 let (resolved, destination) = self.destination(target, port).await?;
                 let tokens = &*self.reader.tokens;
+                self.give_way();
                 let error = match resolved.gateway.probe(&destination, tokens, options).await {
                     Ok(()) => return Ok(()),
                     Err(error) => error,
@@ -115,9 +121,26 @@ impl Carrier for Link {
         options: &'a OpenOptions,
     ) -> Carrying<'a, Result<Box<dyn ByteStream>, Failure>> {
         Box::pin(async move {
+            if let Some(stream) = self.resumed(target, port, options).await {
+                return Ok(stream);
+            }
             let stream = self.stream(target, port, options).await?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
+    }
+
+    fn warm<'a>(
+        &'a self,
+        target: &'a Locator,
+        port: Port,
+        options: &'a OpenOptions,
+        wanted: usize,
+    ) -> Carrying<'a, Option<Instant>> {
+        Box::pin(self.keep(target, port, options, wanted))
+    }
+
+    fn cool(&self, target: &Locator, port: Port) {
+        self.pool.forget(&(target.clone(), port));
     }
 
     fn doubt(&self) {
@@ -142,6 +165,7 @@ impl Carrier for Link {
     }
 
     fn settle(&self, deadline: Instant) -> Carrying<'_, Remains> {
+        self.pool.clear();
         let gateways = self.books().gateways.clone();
         Box::pin(async move {
             let mut left = Remains::default();
@@ -168,6 +192,7 @@ impl Link {
             resolved: Mutex::new(None),
             doubted: AtomicBool::new(false),
             books: books.into(),
+            pool: Pool::default(),
         }
     }
 
@@ -180,6 +205,7 @@ impl Link {
         let mut moves = MOVES;
         loop {
             let (resolved, destination) = self.destination(target, port).await?;
+            self.give_way();
             let error = match resolved.gateway.open(&destination, &*self.reader.tokens, options).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,

@@ -14,6 +14,7 @@ use super::Dialer;
 use super::bell::Bell;
 use super::edition::{Cohort, Edition, Tally};
 use super::listen::{self, ListenError, Listener};
+use super::paths::Place;
 use super::routes::Routes;
 use crate::backoff::Backoff;
 use crate::limit::Limit;
@@ -155,8 +156,11 @@ impl Live {
                 listener.hand_over(Arc::clone(&edition));
             }
         }
+        let left = Place::of(&old.spec);
+        if left != Place::of(&edition.spec) {
+            self.routes.leave(name, &left).await;
+        }
         if what == plan::Change::Path {
-            self.routes.leave(name, &old.spec.path).await;
             self.drain(old, (!drain.is_zero()).then_some(drain));
         }
     }
@@ -186,7 +190,7 @@ impl Live {
         for listener in tunnel.bound.into_iter().flat_map(|bound| bound.listeners.into_values()) {
             listener.release().await;
         }
-        self.routes.leave(name, &tunnel.edition.spec.path).await;
+        self.routes.leave(name, &Place::of(&tunnel.edition.spec)).await;
         self.drain(tunnel.edition, drain);
     }
 

@@ -28,7 +28,6 @@ use crate::carrier::Carrier;
 use crate::gateway::Journal;
 use crate::model::{Bastion, Name, Reason};
 use crate::net::Network;
-use crate::plan::Path;
 use crate::sys::socket;
 use crate::watch::{self, Watch};
 
@@ -51,6 +50,7 @@ mod route;
 mod route_error;
 mod routes;
 mod sign_in;
+mod warm;
 
 pub use crate::carrier::Remains;
 pub use board::Declaration;
@@ -157,7 +157,7 @@ enum Event {
     /// The declaration was read; an error: that ended by a mistake of ours.
     Read(Result<Box<Read>, JoinError>),
     /// The states of paths have changed.
-    Paths(BTreeSet<Path>),
+    Paths(BTreeSet<paths::Place>),
     /// The last connections of cohorts have ended.
     Emptied(BTreeSet<u64>),
     /// A route's task ended by a mistake of ours.

@@ -11,6 +11,7 @@ use super::board::Row;
 use super::edition::Tally;
 use super::handle::Applied;
 use super::live::{Live, Tunnel};
+use super::paths::Place;
 use crate::lifecycle::{Listener, TunnelState, tunnel_state};
 use crate::model::{Listen, Name, State};
 use crate::plan::{self, Action, Mark, Plan};
@@ -97,7 +98,7 @@ impl Supervisor {
 
     fn row(&self, name: &Name) -> Option<Row> {
         if let Some(tunnel) = self.live.tunnels.get(name) {
-            let path = self.live.routes.state(&tunnel.edition.spec.path);
+            let path = self.live.routes.state(&Place::of(&tunnel.edition.spec));
             let listener = self.live.listener(tunnel);
             return Some(self.row_of(tunnel_state(&listener, &path), &tunnel.edition, tunnel.addresses()));
         }
@@ -172,7 +173,7 @@ impl Supervisor {
 
 /// A state that nothing is tried in.
 fn still(state: State) -> TunnelState {
-    TunnelState { state, reason: None, attempt: 0, next_retry: None, verified: false }
+    TunnelState { state, reason: None, attempt: 0, next_retry: None, verified: false, target_verified: false }
 }
 
 impl Live {

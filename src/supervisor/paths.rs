@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::bell::Bell;
 use crate::carrier::{Carrier, OpenOptions};
 use crate::lifecycle::{Failure, Key, PathOptions, PathState};
-use crate::model::{Identity, ResourceId};
-use crate::plan::Path;
+use crate::model::{Identity, Probe, ResourceId};
+use crate::plan::{Path, Spec};
 
 /// What makes a route that one and no other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,9 +27,24 @@ impl RouteKey {
     }
 }
 
-/// A path within its route.
-pub(super) fn key_of(path: &Path) -> Key {
-    Key { locator: path.locator.clone(), port: path.port }
+/// A path, and what is to be shown of it: who wants the same uses what was found out for another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) path: Path,
+    pub(super) probe: Probe,
+}
+
+impl Place {
+    /// That of a tunnel.
+    pub(super) fn of(spec: &Spec) -> Self {
+        Self { path: spec.path.clone(), probe: spec.behaviour.probe.clone() }
+    }
+
+    /// Its name within its route.
+    pub(super) fn key(&self) -> Key {
+        let Path { locator, port, .. } = &self.path;
+        Key { locator: locator.clone(), port: *port, probe: self.probe.clone() }
+    }
 }
 
 /// The paths of one route.
@@ -38,7 +53,7 @@ pub(super) struct Paths {
     route: RouteKey,
     states: Mutex<BTreeMap<Key, State>>,
     /// Rung for the loop when the state of a path has changed.
-    news: Arc<Bell<Path>>,
+    news: Arc<Bell<Place>>,
     /// Rung for the route's task when it may have changed whether a connection waits.
     held: Bell<Key>,
 }
@@ -50,7 +65,7 @@ struct State {
 }
 
 impl Paths {
-    pub(super) fn new(route: RouteKey, news: &Arc<Bell<Path>>) -> Self {
+    pub(super) fn new(route: RouteKey, news: &Arc<Bell<Place>>) -> Self {
         Self { route, states: Mutex::default(), news: Arc::clone(news), held: Bell::new() }
     }
 
@@ -88,9 +103,10 @@ impl Paths {
         self.states().get(path).is_some_and(|state| state.holds > 0)
     }
 
-    fn whole(&self, path: &Key) -> Path {
+    fn whole(&self, key: &Key) -> Place {
         let RouteKey { bastion, identity } = self.route.clone();
-        Path { bastion, identity, locator: path.locator.clone(), port: path.port }
+        let Key { locator, port, probe } = key.clone();
+        Place { path: Path { bastion, identity, locator, port }, probe }
     }
 
     fn hold(&self, path: &Key, change: impl Fn(usize) -> usize) {

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::paths::{Message, Paths};
-use crate::carrier::{Carrier, OpenOptions};
+use super::warm::{self, Use};
+use crate::carrier::{ByteStream, Carrier, Closing, OpenOptions};
 use crate::lifecycle::{self, Action, Failure, Input, Key, PathOptions, PathState};
 use crate::model::{Behaviour, Disposition, Reason, Scope};
+use crate::{probe, relay};
 
 /// How many messages may wait for the task; who has more to say waits.
 const INBOX: usize = 256;
@@ -44,7 +46,9 @@ pub(super) struct Crash {
 /// How something that was in flight went.
 enum Landed {
     Resolved(Result<(), Failure>),
-    Probed(Key, Result<(), Failure>),
+    Probed(Key, Result<(), Failure>, Option<Box<dyn ByteStream>>),
+    /// A stream that was opened for a probe is closed, or nothing more is kept ready.
+    Over,
 }
 
 /// The task while it runs.
@@ -55,6 +59,8 @@ struct Running {
     flights: JoinSet<Landed>,
     /// What probes are made with.
     open: BTreeMap<Key, OpenOptions>,
+    /// What is kept ready is told here that its path was used.
+    warm: BTreeMap<Key, watch::Sender<Use>>,
     /// Who waits for a proof.
     provers: Vec<(Key, oneshot::Sender<()>)>,
 }
@@ -69,6 +75,7 @@ impl Task {
             machine: lifecycle::Route::new(),
             flights: JoinSet::new(),
             open: BTreeMap::new(),
+            warm: BTreeMap::new(),
             provers: Vec::new(),
         };
         let mut inbox = inbox.lock().await;
@@ -127,14 +134,21 @@ impl Running {
                 self.step(Input::Add { path, options });
             }
             Message::Update { path, options, open } => {
+                if let Some(used) = self.warm.get(&path) {
+                    used.send_modify(|used| used.open = open.clone());
+                }
                 self.open.insert(path.clone(), open);
-                self.machine.update(&path, options);
+                self.step(Input::Update { path, options });
             }
             Message::Remove(path) => {
                 self.open.remove(&path);
+                self.warm.remove(&path);
                 self.step(Input::Remove(path));
             }
             Message::SetUp { path, result, noted } => {
+                if result.is_ok() {
+                    self.used(&path);
+                }
                 self.step(Input::SetUp { path, result });
                 self.tell();
                 // Whoever waited for it may have gone.
@@ -158,10 +172,38 @@ impl Running {
         }
     }
 
+    /// A connection uses a path: the next ones may find something kept ready.
+    fn used(&mut self, path: &Key) {
+        let Some(open) = self.open.get(path).filter(|open| open.prewarm > 0) else { return };
+        let last = Instant::now();
+        match self.warm.get(path) {
+            Some(used) if !used.is_closed() => used.send_modify(|used| used.last = last),
+            Some(_) | None => {
+                let (used, seen) = watch::channel(Use { last, open: open.clone() });
+                self.warm.insert(path.clone(), used);
+                let keep = warm::keep(Arc::clone(&self.carrier), path.clone(), seen);
+                self.flights.spawn(async move {
+                    keep.await;
+                    Landed::Over
+                });
+            }
+        }
+    }
+
     fn landed(&mut self, landed: Result<Landed, JoinError>) {
         match landed {
             Ok(Landed::Resolved(result)) => self.step(Input::Resolved(result)),
-            Ok(Landed::Probed(path, result)) => self.step(Input::Probed { path, result }),
+            Ok(Landed::Probed(path, result, stream)) => {
+                self.step(Input::Probed { path, result });
+                // What was shown is known already, however long the goodbye takes.
+                if let Some(mut stream) = stream {
+                    self.flights.spawn(async move {
+                        relay::close(&mut stream, Closing::Done).await;
+                        Landed::Over
+                    });
+                }
+            }
+            Ok(Landed::Over) => {}
             Err(error) => {
                 tracing::error!(%error, "what a route was doing ended by a mistake of ours; please report it");
                 // The machine takes everything for landed.
@@ -190,11 +232,13 @@ impl Running {
                 let open = self.open.get(&path).cloned().unwrap_or_else(|| OpenOptions {
                     user_agent: concat!("bastion/", env!("CARGO_PKG_VERSION")).to_owned(),
                     keepalive: Behaviour::default().keepalive,
+                    prewarm: 0,
+                    prewarm_dial: false,
                     waiting: None,
                 });
                 self.flights.spawn(async move {
-                    let result = carrier.probe(&path.locator, path.port, &open).await;
-                    Landed::Probed(path, result)
+                    let (result, stream) = show(&*carrier, &path, &open).await;
+                    Landed::Probed(path, result, stream)
                 });
             }
         }
@@ -210,6 +254,25 @@ impl Running {
             let _unheard = proven.send(());
         }
     }
+}
+
+/// Shows what is to be shown of a path. The stream that was opened for it is still to be closed.
+async fn show(
+    carrier: &dyn Carrier,
+    path: &Key,
+    open: &OpenOptions,
+) -> (Result<(), Failure>, Option<Box<dyn ByteStream>>) {
+    let Key { locator, port, probe } = path;
+    if !probe.reaches_target() {
+        return (carrier.probe(locator, *port, open).await, None);
+    }
+    let mut stream = match carrier.open(locator, *port, open).await {
+        Ok(stream) => stream,
+        Err(failure) => return (Err(failure), None),
+    };
+    let shown = probe::ask(probe, &mut stream, &format!("port {port} of {locator}")).await;
+    let failed = |reason| Failure { scope: Scope::Target, disposition: Disposition::Retry, reason };
+    (shown.result.map_err(failed), (!shown.broken).then_some(stream))
 }
 
 /// Why a route does not work for the moment, when that is our fault.

@@ -14,13 +14,13 @@ use super::Dialer;
 use super::bell::Bell;
 use super::board::Usage;
 use super::edition::user_agent;
-use super::paths::{Message, Paths, RouteKey, Way, key_of};
+use super::paths::{Message, Paths, Place, RouteKey, Way};
 use super::route::{Crash, Inbox, Task, inbox, mistake};
 use crate::backoff::Backoff;
 use crate::carrier::{Carrier, OpenOptions, Remains};
 use crate::lifecycle::{PathOptions, PathState};
-use crate::model::{Bastion, Behaviour, Limits, Name, Probe};
-use crate::plan::{Path, Spec};
+use crate::model::{Bastion, Behaviour, Limits, Name};
+use crate::plan::Spec;
 
 /// The first wait before a route that ended by a mistake of ours is tried again, and the longest.
 const MISTAKE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -29,13 +29,13 @@ const MISTAKE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 pub(super) struct Routes {
     dialer: Arc<dyn Dialer>,
     map: BTreeMap<RouteKey, Route>,
-    users: BTreeMap<Path, BTreeMap<Name, User>>,
+    users: BTreeMap<Place, BTreeMap<Name, User>>,
     tasks: JoinSet<()>,
     /// Which task is whose.
     keys: BTreeMap<Id, RouteKey>,
     stop: CancellationToken,
     /// Rung when the state of a path has changed.
-    pub(super) news: Arc<Bell<Path>>,
+    pub(super) news: Arc<Bell<Place>>,
 }
 
 /// A route, and what reaches its task.
@@ -70,9 +70,10 @@ impl Routes {
     /// A tunnel uses a path from now on, or uses it in another way.
     pub(super) async fn enter(&mut self, name: &Name, spec: &Spec) -> Way {
         let user = User { route: spec.route.clone(), limits: spec.limits, behaviour: spec.behaviour.clone() };
-        let known = self.users.entry(spec.path.clone()).or_default().insert(name.clone(), user).is_some();
-        let (key, path) = (RouteKey::of(&spec.path), key_of(&spec.path));
-        let wanted = self.wanted(&spec.path);
+        let place = Place::of(spec);
+        let (key, path) = (RouteKey::of(&spec.path), place.key());
+        let known = self.users.entry(place.clone()).or_default().insert(name.clone(), user).is_some();
+        let wanted = self.wanted(&place);
         let route = match self.map.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -108,16 +109,16 @@ impl Routes {
     }
 
     /// A tunnel uses a path no longer.
-    pub(super) async fn leave(&mut self, name: &Name, path: &Path) {
-        let Entry::Occupied(mut users) = self.users.entry(path.clone()) else { return };
+    pub(super) async fn leave(&mut self, name: &Name, place: &Place) {
+        let Entry::Occupied(mut users) = self.users.entry(place.clone()) else { return };
         users.get_mut().remove(name);
         let gone = users.get().is_empty();
         if gone {
             users.remove();
         }
-        let wanted = self.wanted(path);
-        let Some(route) = self.map.get(&RouteKey::of(path)) else { return };
-        let path = key_of(path);
+        let wanted = self.wanted(place);
+        let Some(route) = self.map.get(&RouteKey::of(&place.path)) else { return };
+        let path = place.key();
         let message = match wanted {
             Some((options, open)) => Message::Update { path, options, open },
             None => {
@@ -129,14 +130,14 @@ impl Routes {
     }
 
     /// The tunnels that use a path.
-    pub(super) fn users(&self, path: &Path) -> Vec<Name> {
-        self.users.get(path).map(|users| users.keys().cloned().collect()).unwrap_or_default()
+    pub(super) fn users(&self, place: &Place) -> Vec<Name> {
+        self.users.get(place).map(|users| users.keys().cloned().collect()).unwrap_or_default()
     }
 
     /// What is known of a path.
-    pub(super) fn state(&self, path: &Path) -> PathState {
-        let route = self.map.get(&RouteKey::of(path));
-        route.map_or(PathState::Pending, |route| route.paths.state(&key_of(path)))
+    pub(super) fn state(&self, place: &Place) -> PathState {
+        let route = self.map.get(&RouteKey::of(&place.path));
+        route.map_or(PathState::Pending, |route| route.paths.state(&place.key()))
     }
 
     /// Tells all routes something.
@@ -147,18 +148,18 @@ impl Routes {
     }
 
     /// Has a path proven. What is returned is heard, or broken, when that is done.
-    pub(super) async fn prove(&self, path: &Path) -> Option<oneshot::Receiver<()>> {
-        let route = self.map.get(&RouteKey::of(path))?;
+    pub(super) async fn prove(&self, place: &Place) -> Option<oneshot::Receiver<()>> {
+        let route = self.map.get(&RouteKey::of(&place.path))?;
         let (proven, wait) = oneshot::channel();
-        tell(&route.messages, Message::Prove { path: key_of(path), proven }).await;
+        tell(&route.messages, Message::Prove { path: place.key(), proven }).await;
         Some(wait)
     }
 
     /// The bastions in use, by their names in the file.
     pub(super) fn usage(&self) -> Vec<Usage> {
         let mut usage = BTreeMap::new();
-        for (path, users) in &self.users {
-            let Some(route) = self.map.get(&RouteKey::of(path)) else { continue };
+        for (place, users) in &self.users {
+            let Some(route) = self.map.get(&RouteKey::of(&place.path)) else { continue };
             for user in users.values() {
                 usage.entry(user.route.clone()).or_insert_with(|| Usage {
                     name: user.route.clone(),
@@ -185,10 +186,9 @@ impl Routes {
     /// Starts the task anew that ended so.
     pub(super) fn restart(&mut self, error: &JoinError) {
         let Some(key) = self.keys.remove(&error.id()) else { return };
-        let paths: Vec<Path> = self.users.keys().filter(|path| RouteKey::of(path) == key).cloned().collect();
-        let known = paths
-            .iter()
-            .filter_map(|path| self.wanted(path).map(|(options, open)| (key_of(path), options, open)));
+        let places = self.users.keys().filter(|place| RouteKey::of(&place.path) == key);
+        let known =
+            places.filter_map(|place| self.wanted(place).map(|(options, open)| (place.key(), options, open)));
         let known = known.collect();
         let Some(route) = self.map.get_mut(&key) else { return };
         let wait = route.crashes.next(1.0);
@@ -217,17 +217,20 @@ impl Routes {
     }
 
     /// How a path is treated that several tunnels may use: as the one that wants most wants it.
-    fn wanted(&self, path: &Path) -> Option<(PathOptions, OpenOptions)> {
-        let users = self.users.get(path)?;
+    fn wanted(&self, place: &Place) -> Option<(PathOptions, OpenOptions)> {
+        let users = self.users.get(place)?;
         let (name, first) = users.first_key_value()?;
         let behaviours = || users.values().map(|user| &user.behaviour);
-        let probe =
-            if behaviours().any(|b| b.probe == Probe::Session) { Probe::Session } else { Probe::None };
+        let probe = place.probe.clone();
         let backoff =
             behaviours().map(|b| b.backoff).reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))?;
+        let lazy = behaviours().all(|b| b.lazy);
+        let prewarm = behaviours().map(|b| b.prewarm).max().unwrap_or_default();
+        let prewarm_dial = behaviours().any(|b| b.prewarm_dial);
         let keepalive = first.behaviour.keepalive;
-        let open = OpenOptions { user_agent: user_agent(name), keepalive, waiting: None };
-        Some((PathOptions { probe, backoff }, open))
+        let open =
+            OpenOptions { user_agent: user_agent(name), keepalive, prewarm, prewarm_dial, waiting: None };
+        Some((PathOptions { probe, lazy, backoff }, open))
     }
 }
 

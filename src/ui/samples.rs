@@ -26,6 +26,7 @@ pub(super) fn tunnel(name: &str) -> TunnelStatus {
         target: format!("{name}:80"),
         route: "hub".to_owned(),
         verified: true,
+        target_verified: false,
         connections: 0,
         waiting: Vec::new(),
         bytes_in: 0,

@@ -62,6 +62,9 @@ fn row(tunnel: &TunnelStatus, now: SystemTime) -> Row {
     if tunnel.state == State::Ready && !tunnel.verified {
         below.push(Line::Text("it listens; its path was not tried yet".to_owned()));
     }
+    if tunnel.state == State::Ready && tunnel.target_verified {
+        below.push(Line::Text("its target has answered".to_owned()));
+    }
     if (tunnel.rate_in, tunnel.rate_out) != (0, 0) {
         below.push(Line::Text(format!("{}/s in, {}/s out", size(tunnel.rate_in), size(tunnel.rate_out))));
     }

@@ -28,11 +28,13 @@ fn any_result() -> impl Strategy<Value = Result<(), Failure>> {
 }
 
 fn any_input() -> impl Strategy<Value = Input<u8>> {
-    let options = select(&[Probe::Session, Probe::Session, Probe::None][..])
-        .prop_map(|probe| PathOptions { probe, backoff: (Duration::from_secs(1), Duration::from_secs(8)) });
+    let backoff = (Duration::from_secs(1), Duration::from_secs(8));
+    let options = (select(&[Probe::Session, Probe::Session, Probe::None, Probe::Banner][..]), any::<bool>())
+        .prop_map(move |(probe, lazy)| PathOptions { probe, lazy, backoff });
     let path = 0..4_u8;
     prop_oneof![
-        3 => (path.clone(), options).prop_map(|(path, options)| Input::Add { path, options }),
+        3 => (path.clone(), options.clone()).prop_map(|(path, options)| Input::Add { path, options }),
+        1 => (path.clone(), options).prop_map(|(path, options)| Input::Update { path, options }),
         1 => path.clone().prop_map(Input::Remove),
         3 => any_result().prop_map(Input::Resolved),
         5 => (path.clone(), any_result()).prop_map(|(path, result)| Input::Probed { path, result }),
@@ -57,6 +59,8 @@ struct Watched {
     now: Instant,
     seed: u64,
     paths: BTreeSet<u8>,
+    /// Those that sleep.
+    asleep: BTreeSet<u8>,
     resolved: bool,
     resolving: bool,
     probing: BTreeSet<u8>,
@@ -70,6 +74,7 @@ impl Watched {
             now: tokio::time::Instant::now().into_std(),
             seed,
             paths: BTreeSet::new(),
+            asleep: BTreeSet::new(),
             resolved: false,
             resolving: false,
             probing: BTreeSet::new(),
@@ -91,6 +96,7 @@ impl Watched {
                 Action::Resolve => assert!(!std::mem::replace(&mut self.resolving, true), "two resolutions"),
                 Action::Probe(path) => {
                     assert!(self.paths.contains(&path), "{path} is probed, and gone");
+                    assert!(!self.asleep.contains(&path), "{path} is probed, and sleeps");
                     assert!(self.probing.insert(path), "two probes of {path}");
                 }
             }
@@ -100,11 +106,24 @@ impl Watched {
 
     fn note(&mut self, input: &Input<u8>) {
         match input {
-            Input::Add { path, .. } => {
-                self.paths.insert(*path);
+            Input::Add { path, options } => {
+                if self.paths.insert(*path) && options.lazy {
+                    self.asleep.insert(*path);
+                } else if !options.lazy {
+                    self.asleep.remove(path);
+                }
+            }
+            Input::Update { path, options } => {
+                if !options.lazy {
+                    self.asleep.remove(path);
+                }
+            }
+            Input::SetUp { path, result } => {
+                self.resolved |= self.asleep.remove(path) && result.is_ok();
             }
             Input::Remove(path) => {
                 self.paths.remove(path);
+                self.asleep.remove(path);
                 self.told.remove(path);
             }
             Input::Resolved(result) => {
@@ -118,19 +137,14 @@ impl Watched {
                 self.resolving = false;
                 self.probing.clear();
             }
-            Input::SetUp { .. }
-            | Input::Waiting { .. }
-            | Input::Timer
-            | Input::Retry(_)
-            | Input::Wake
-            | Input::Prove(_) => {}
+            Input::Waiting { .. } | Input::Timer | Input::Retry(_) | Input::Wake | Input::Prove(_) => {}
         }
     }
 
     fn check(&mut self, input: &Input<u8>) {
         let timer = self.route.timer();
         assert!(timer.is_none_or(|at| at >= self.now), "a timer in the past after {input:?}");
-        assert!(!self.paths.is_empty() || timer.is_none(), "a timer for nothing");
+        assert!(self.paths.len() > self.asleep.len() || timer.is_none(), "a timer for nothing");
         for path in self.route.take_changed() {
             let before = self.told.insert(path, self.route.path(&path));
             assert_ne!(before, self.told.get(&path).cloned(), "{path} did not change after {input:?}");
@@ -138,6 +152,14 @@ impl Watched {
         for path in &self.paths {
             let state = self.route.path(path);
             assert_eq!(self.told.get(path), Some(&state), "untold after {input:?}");
+            if self.asleep.contains(path) {
+                assert_eq!(
+                    state,
+                    PathState::Ready { verified: false, target: false },
+                    "nobody asked, after {input:?}"
+                );
+                continue;
+            }
             if let PathState::Ready { .. } = state {
                 assert!(self.resolved, "ready without a bastion");
                 continue;

@@ -36,6 +36,9 @@ mod instance;
 mod journal;
 #[cfg(test)]
 #[cfg(unix)]
+mod keys;
+#[cfg(test)]
+#[cfg(unix)]
 mod lab;
 #[cfg(test)]
 mod layered;

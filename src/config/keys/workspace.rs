@@ -1,7 +1,8 @@
 //! The tables that say what is wanted: all but `[emulator]`.
 
 use super::{
-    CONNECTIONS, EMULATOR, Key, Keys, Kind, LISTEN_PORTS, NAME, OFFSETS, PORTS, SESSIONS, SETUPS, key,
+    CONNECTIONS, EMULATOR, Key, Keys, Kind, LISTEN_PORTS, NAME, OFFSETS, PORTS, PREWARM, SESSIONS, SETUPS,
+    key,
 };
 
 pub(in crate::config) const ROOT: Keys = Keys {
@@ -62,6 +63,16 @@ const CONNECT_TIMEOUT: Key = key(
     Kind::Duration,
     "How long one connection may take to be set up, retries included. Default: \"20s\".",
 );
+const IDLE_CLOSE: Key = key(
+    "idle_close",
+    Kind::Duration,
+    "Close a connection on which no byte passed either way for this long; \"0s\" is never. Default: \"0s\".",
+);
+const MAX_LIFETIME: Key = key(
+    "max_lifetime",
+    Kind::Duration,
+    "Close a connection this long after it was connected; \"0s\" is never. Default: \"0s\".",
+);
 const KEEPALIVE: Key = key(
     "keepalive",
     Kind::Duration,
@@ -84,9 +95,24 @@ const MAX_CONNECTIONS: Key = key(
 );
 const PROBE: Key = key(
     "probe",
-    Kind::Words(&["session", "none"]),
-    "What has to be shown before a tunnel is ready: that a session is granted, or nothing. Default: \"session\".",
+    Kind::Either(&[
+        Kind::Words(&["session", "none", "connect", "banner", "tls"]),
+        Kind::Pattern("^http:/([!-\"$-.0-~][!-\"$-~]*)?$"),
+    ]),
+    "What has to be shown before a tunnel is ready: that a \"session\" is granted, that nobody refuses to \"connect\", that the target says a \"banner\", speaks \"tls\" or answers \"http:/path\", or \"none\". Default: \"session\".",
 );
+const PREWARM_KEY: Key = key(
+    "prewarm",
+    Kind::Number(PREWARM),
+    "How many token answers are kept ready while connections come, so that the next ones open quicker. Default: 0.",
+);
+const PREWARM_DIAL: Key = key(
+    "prewarm_dial",
+    Kind::Flag,
+    "true: what prewarm keeps are open connections, which the target sees; not for ports 22 and 3306. Default: false.",
+);
+const LAZY: Key =
+    key("lazy", Kind::Flag, "true: nothing is asked of Azure before the first connection. Default: false.");
 const BACKOFF_KEY: Key = key(
     "backoff",
     Kind::Table(&BACKOFF),
@@ -117,23 +143,19 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         ),
         PORT_OFFSET,
         CONNECT_TIMEOUT,
+        IDLE_CLOSE,
+        MAX_LIFETIME,
         KEEPALIVE,
         DRAIN,
         ON_OUTAGE,
         MAX_CONNECTIONS,
         PROBE,
+        LAZY,
+        PREWARM_KEY,
+        PREWARM_DIAL,
         BACKOFF_KEY,
     ],
-    later: &[
-        "idle_close",
-        "max_lifetime",
-        "prewarm",
-        "prewarm_dial",
-        "lazy",
-        "on_port_taken",
-        "worktree_offset",
-        "stop_grace",
-    ],
+    later: &["on_port_taken", "worktree_offset", "stop_grace"],
 };
 
 pub(in crate::config) const BASTION: Keys = Keys {
@@ -215,23 +237,17 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
         ),
         PORT_OFFSET,
         CONNECT_TIMEOUT,
+        IDLE_CLOSE,
+        MAX_LIFETIME,
         KEEPALIVE,
         DRAIN,
         ON_OUTAGE,
         MAX_CONNECTIONS,
         PROBE,
+        LAZY,
+        PREWARM_KEY,
+        PREWARM_DIAL,
         BACKOFF_KEY,
     ],
-    later: &[
-        "mode",
-        "to",
-        "via",
-        "host",
-        "idle_close",
-        "max_lifetime",
-        "prewarm",
-        "prewarm_dial",
-        "lazy",
-        "on_port_taken",
-    ],
+    later: &["mode", "to", "via", "host", "on_port_taken"],
 };

@@ -10,7 +10,7 @@ use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::keys;
 use crate::config::reader::{Field, Text};
 use crate::config::shapes::{Backoff as RawBackoff, Behaviour as RawBehaviour};
-use crate::model::{Behaviour, OnOutage, Probe};
+use crate::model::{Behaviour, OnOutage, Port, Probe};
 
 /// No wait between attempts is longer: who mends what was broken must not have to wait half a day.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -21,63 +21,116 @@ pub(super) struct Basis {
     pub(super) behaviour: Behaviour,
     initial_at: Option<Range<usize>>,
     max_at: Option<Range<usize>>,
+    dial_at: Option<Range<usize>>,
 }
 
 /// Reads what is said over what held so far. What is refused leaves that as it was.
 pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Basis {
     let Basis { behaviour: held, .. } = basis;
     let connect_timeout = duration(raw.connect_timeout.as_ref(), "connect_timeout", Zero::Refused, found);
+    let idle_close = duration(raw.idle_close.as_ref(), "idle_close", Zero::Allowed, found);
+    let max_lifetime = duration(raw.max_lifetime.as_ref(), "max_lifetime", Zero::Allowed, found);
     let keepalive = duration(raw.keepalive.as_ref(), "keepalive", Zero::Allowed, found);
     let drain = duration(raw.drain.as_ref(), "drain", Zero::Allowed, found);
     let words = [("hold", OnOutage::Hold), ("refuse", OnOutage::Refuse)];
     let on_outage = choice(raw.on_outage.as_ref(), "on_outage", &words, found);
     let max_connections = whole(raw.max_connections.as_ref(), "max_connections", keys::CONNECTIONS, found);
+    let prewarm = whole(raw.prewarm.as_ref(), "prewarm", keys::PREWARM, found);
     let probe = given(raw.probe.as_ref()).and_then(|text| probe(text, found));
+    let dial = given(raw.prewarm_dial.as_ref());
+    let dial_at = dial.map(toml::Spanned::span).or_else(|| basis.dial_at.clone());
     let (backoff, initial_at, max_at) = backoff(&raw.backoff, basis, found);
     let behaviour = Behaviour {
         connect_timeout: connect_timeout.unwrap_or(held.connect_timeout),
+        idle_close: idle_close.unwrap_or(held.idle_close),
+        max_lifetime: max_lifetime.unwrap_or(held.max_lifetime),
         keepalive: keepalive.unwrap_or(held.keepalive),
         drain: drain.unwrap_or(held.drain),
         on_outage: on_outage.unwrap_or(held.on_outage),
         max_connections: max_connections.unwrap_or(held.max_connections),
-        probe: probe.unwrap_or(held.probe),
+        probe: probe.unwrap_or_else(|| held.probe.clone()),
+        prewarm: prewarm.unwrap_or(held.prewarm),
+        prewarm_dial: dial.map_or(held.prewarm_dial, |dial| *dial.get_ref()),
+        lazy: given(raw.lazy.as_ref()).map_or(held.lazy, |lazy| *lazy.get_ref()),
         backoff,
     };
-    Basis { behaviour, initial_at, max_at }
+    Basis { behaviour, initial_at, max_at, dial_at }
+}
+
+/// Ports whose servers count connections that come to nothing, and shut out whoever makes many.
+const UNDIALLED: &[u16] = &[22, 3306];
+
+/// Nothing is dialled in advance where that does harm.
+pub(super) fn check_dial(basis: &Basis, port: Port, tunnel: &Range<usize>, found: &mut Found) {
+    let Basis { behaviour, dial_at: Some(at), .. } = basis else { return };
+    if !behaviour.prewarm_dial || behaviour.prewarm == 0 || !UNDIALLED.contains(&port.get()) {
+        return;
+    }
+    let message = format!("`prewarm_dial` is not for port {port}");
+    let label = format!("it leads to port {port}");
+    let help = "its server counts connections that come to nothing, and shuts out whoever makes many; \
+                with `prewarm_dial = false` in this tunnel, token answers are kept ready instead";
+    found.push(
+        Diagnostic::new(codes::CONFLICTING_KEYS, tunnel.clone(), message, &label)
+            .also(at.clone(), "set here")
+            .help(help),
+    );
 }
 
 /// What a probe may be called. Those without a value are of a later version.
 const PROBES: &[(&str, Option<Probe>)] = &[
     ("session", Some(Probe::Session)),
     ("none", Some(Probe::None)),
-    ("connect", None),
-    ("banner", None),
+    ("connect", Some(Probe::Connect)),
+    ("banner", Some(Probe::Banner)),
+    ("tls", Some(Probe::Tls)),
     ("ssh", None),
-    ("tls", None),
-    ("http:/", None),
 ];
+
+/// What stands before the path of an HTTP probe.
+const HTTP: &str = "http:";
+/// No path of a probe is longer.
+const LONGEST_PATH: usize = 1000;
 
 fn probe(text: &Text, found: &mut Found) -> Option<Probe> {
     let written = text.value.as_str();
-    let fits = |word: &str| if word == "http:/" { written.starts_with(word) } else { written == word };
-    match PROBES.iter().find(|(word, _)| fits(word)) {
-        Some((_, Some(probe))) => return Some(*probe),
+    if let Some(path) = written.strip_prefix(HTTP) {
+        return http(path, text, found);
+    }
+    match PROBES.iter().find(|(word, _)| written == *word) {
+        Some((_, Some(probe))) => return Some(probe.clone()),
         Some((_, None)) => {
             let message = format!("the probe {} is not supported yet", quote(written));
             let label = "this version cannot do it";
             found.push(
                 Diagnostic::new(codes::NOT_SUPPORTED_YET, text.span.clone(), message, label)
-                    .help("`\"session\"` shows that the bastion grants a session; `\"none\"` shows nothing"),
+                    .help("`\"banner\"` shows that the target speaks first, as SSH servers do"),
             );
         }
         None => {
             let message = format!("`probe` cannot be {}", quote(written));
             let wrong =
                 Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, "not the name of a probe");
-            let words = PROBES.iter().filter(|(word, _)| *word != "http:/").map(|(word, _)| *word);
-            found.push(suggest_word(wrong, text, words));
+            found.push(suggest_word(wrong, text, PROBES.iter().map(|(word, _)| *word)));
         }
     }
+    None
+}
+
+/// What is asked of an HTTP server, which has to be what can stand in a request.
+fn http(path: &str, text: &Text, found: &mut Found) -> Option<Probe> {
+    let fits = path.starts_with('/')
+        && !path.starts_with("//")
+        && path.len() <= LONGEST_PATH
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if fits {
+        return Some(Probe::Http(path.into()));
+    }
+    let message = format!("`probe` cannot be {}", quote(&text.value));
+    let label = "not `http:` and a path that begins with `/`";
+    found.push(Diagnostic::new(codes::INVALID_VALUE, text.span.clone(), message, label).help(
+        "other characters than ASCII's, and spaces, are written as `%` and two digits; `#…` is not sent",
+    ));
     None
 }
 

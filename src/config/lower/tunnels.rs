@@ -54,6 +54,9 @@ pub(super) fn lower(file: &File, found: &mut Found) -> BTreeMap<Name, Tunnel> {
             RawTunnel::Long(raw) => Some(long(entry, raw, &context, found)),
             RawTunnel::Broken => None,
         };
+        if let Some(Parts { port: Some(port), basis, .. }) = &parts {
+            behaviour::check_dial(basis, *port, &entry.key, found);
+        }
         let Some(parts) = parts.filter(|parts| parts.enabled) else { continue };
         if let Some((listen, span)) = &parts.listen {
             taken.claim(&entry.name, *listen, span, found);

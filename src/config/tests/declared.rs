@@ -15,17 +15,23 @@ fn behaviour_comes_from_the_tunnel_then_the_defaults_then_nowhere() {
     let behaviour = |of: &str| desired.tunnels[&name(of)].behaviour.clone();
     let seconds = Duration::from_secs;
     let defaults = Behaviour {
+        idle_close: seconds(1800),
+        max_lifetime: seconds(8 * 3600),
         drain: seconds(300),
         on_outage: OnOutage::Refuse,
         max_connections: 100,
         probe: Probe::None,
+        lazy: true,
+        prewarm: 3,
+        prewarm_dial: true,
         backoff: (seconds(1), seconds(10)),
         ..Behaviour::default()
     };
     assert_eq!(behaviour("a"), defaults);
     let own = Behaviour { backoff: (seconds(1), seconds(3600)), ..Behaviour::default() };
     assert_eq!(behaviour("web"), own, "the first wait is that of the defaults");
-    assert_eq!(behaviour("b"), Behaviour { backoff: (seconds(10), seconds(10)), ..defaults });
+    let probe = Probe::Http("/health?deep=1".into());
+    assert_eq!(behaviour("b"), Behaviour { probe, backoff: (seconds(10), seconds(10)), ..defaults });
 }
 
 #[test]
@@ -175,4 +181,23 @@ fn defaults_are_told_as_a_file_would_say_them() {
     let drain = &all.iter().find(|(key, _)| key == "tunnels.web.drain").unwrap().1;
     let again = text.replace("\"1h 30m 500ms\"", drain);
     assert_eq!(tunnel(&again.replace(EMULATED, ""), "web").behaviour.drain, long, "{drain}");
+}
+
+#[test]
+fn every_probe_has_its_word() {
+    let probe = |word: &str| {
+        let text = format!("{WEB}[tunnels.web]\nlisten = 1\nport = 80\nprobe = \"{word}\"\n");
+        tunnel(&text, "web").behaviour.probe
+    };
+    for word in ["session", "none", "connect", "banner", "tls", "http:/", "http:/a%20b?c=d&e"] {
+        assert_eq!(probe(word).to_string(), word);
+    }
+    for wrong in
+        ["http:", "http:health", "http://host/path", "http:/a b", "http:/a#b", "http:/ä", "https:/a", "ssh"]
+    {
+        let text = format!("{EMULATED}{WEB}[tunnels.web]\nlisten = 1\nport = 80\nprobe = \"{wrong}\"\n");
+        let found = codes_of(&text);
+        let expected = if wrong == "ssh" { "not-supported-yet" } else { "invalid-value" };
+        assert_eq!(found, [expected], "{wrong}");
+    }
 }

@@ -80,7 +80,9 @@ fn every_word_of_the_table_is_taken_and_no_other() {
     let mut all = Vec::new();
     for keys in ALL {
         for key in keys.known {
-            if let Kind::Words(words) | Kind::Either([Kind::Words(words), Kind::Name]) = &key.takes {
+            if let Kind::Words(words) | Kind::Either([Kind::Words(words), Kind::Name | Kind::Pattern(_)]) =
+                &key.takes
+            {
                 all.extend(words.iter().map(|word| (*keys, key, *word)));
             }
             if let Kind::Credential = &key.takes {

@@ -3,17 +3,26 @@
 use super::{Moment, Route};
 use crate::lifecycle::Action;
 use crate::lifecycle::outage::Retry;
-use crate::lifecycle::path::Due;
+use crate::lifecycle::path::{Due, Record};
 use crate::model::Probe;
 
 impl<K: Ord + Clone> Route<K> {
     pub(super) fn any_probe(&self) -> bool {
-        self.paths.values().any(|record| record.options.probe != Probe::None)
+        self.paths.values().any(Self::is_probed)
+    }
+
+    fn is_probed(record: &Record) -> bool {
+        record.options.probe != Probe::None && !record.asleep
+    }
+
+    /// Whether there is anybody to try something for.
+    pub(super) fn is_used(&self) -> bool {
+        self.paths.values().any(|record| !record.asleep)
     }
 
     /// Everything whose time has come.
     pub(super) fn begin_what_is_due(&mut self, moment: &mut Moment<'_, K>) {
-        if self.paths.is_empty() {
+        if !self.is_used() {
             return;
         }
         match &self.outage {
@@ -43,7 +52,7 @@ impl<K: Ord + Clone> Route<K> {
 
     /// Probes the path that somebody waits for, or else the one that is likeliest to answer.
     pub(super) fn try_with_probe(&mut self, moment: &mut Moment<'_, K>) {
-        let probed = self.paths.iter_mut().filter(|(_, record)| record.options.probe != Probe::None);
+        let probed = self.paths.iter_mut().filter(|(_, record)| Self::is_probed(record));
         let best = probed.min_by_key(|(_, record)| (!record.waiting, record.tries.failures()));
         let Some((path, record)) = best else { return };
         let path = path.clone();

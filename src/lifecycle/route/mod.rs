@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::outage::{Outage, Retry, Seen};
-use super::path::{Due, Record};
+use super::path::Record;
 use super::tries::Tries;
 use super::{Action, Failure, Input, PathOptions, PathState, SPREAD, Scope};
 use crate::model::{Disposition, Reason};
@@ -68,6 +68,7 @@ impl<K: Ord + Clone> Route<K> {
         let mut moment = Moment { now, dice, actions: Vec::new() };
         match input {
             Input::Add { path, options } => self.add(path, options, &mut moment),
+            Input::Update { path, options } => self.update(&path, options, moment.now),
             Input::Remove(path) => self.remove(&path, now),
             Input::Resolved(result) => self.resolved(result, &mut moment),
             Input::Probed { path, result } => self.probed(&path, result, &mut moment),
@@ -81,14 +82,6 @@ impl<K: Ord + Clone> Route<K> {
         }
         self.begin_what_is_due(&mut moment);
         moment.actions
-    }
-
-    /// Other options for a path. What is armed stays armed.
-    pub fn update(&mut self, path: &K, options: PathOptions) {
-        if let Some(record) = self.paths.get_mut(path) {
-            record.options = options;
-            record.tries.limit(options.backoff);
-        }
     }
 
     /// The paths whose state has changed since the last call. What was removed is not among them.
@@ -108,12 +101,12 @@ impl<K: Ord + Clone> Route<K> {
     /// Whether something is in flight that will tell of a path.
     pub fn is_trying(&self, path: &K) -> bool {
         let route = self.resolving || self.outage.as_ref().is_some_and(|outage| outage.flight.is_some());
-        self.paths.get(path).is_some_and(|record| record.probing || route)
+        self.paths.get(path).is_some_and(|record| !record.asleep && (record.probing || route))
     }
 
     /// When [`Input::Timer`] is wanted next.
     pub fn timer(&self) -> Option<Instant> {
-        if self.paths.is_empty() {
+        if !self.is_used() {
             return None;
         }
         match &self.outage {
@@ -128,6 +121,7 @@ impl<K: Ord + Clone> Route<K> {
     pub fn path(&self, path: &K) -> PathState {
         let Some(record) = self.paths.get(path) else { return PathState::Pending };
         match &self.outage {
+            _ if record.asleep => record.state(),
             Some(outage) if outage.blocked => {
                 PathState::Blocked { next_retry: outage.at, reason: outage.reason.clone() }
             }
@@ -147,7 +141,7 @@ impl<K: Ord + Clone> Route<K> {
 
     fn add(&mut self, path: K, options: PathOptions, moment: &mut Moment<'_, K>) {
         if self.paths.contains_key(&path) {
-            self.update(&path, options);
+            self.update(&path, options, moment.now);
             return self.prove(&path, moment);
         }
         let mut record = Record::new(options, self.left.remove(&path));
@@ -156,6 +150,20 @@ impl<K: Ord + Clone> Route<K> {
         }
         self.touched.insert(path.clone());
         self.paths.insert(path, record);
+    }
+
+    fn update(&mut self, path: &K, options: PathOptions, now: Instant) {
+        let Some(record) = self.paths.get_mut(path) else { return };
+        record.tries.limit(options.backoff);
+        record.unanswered &= options.probe.reaches_target();
+        record.options = options;
+        if record.asleep && !record.options.lazy {
+            record.asleep = false;
+            if self.known && self.outage.is_none() {
+                record.reopen(now, now, None);
+            }
+            self.touched.insert(path.clone());
+        }
     }
 
     fn remove(&mut self, path: &K, now: Instant) {
@@ -176,8 +184,8 @@ impl<K: Ord + Clone> Route<K> {
     fn waiting(&mut self, path: &K, waiting: bool, now: Instant) {
         let Some(record) = self.paths.get_mut(path) else { return };
         record.waiting = waiting;
-        if let (true, Due::Spread(_)) = (waiting, record.due) {
-            record.put_off(now);
+        if waiting {
+            record.wait_for(now);
             self.touched.insert(path.clone());
         }
     }
@@ -223,7 +231,7 @@ impl<K: Ord + Clone> Route<K> {
             record.probing = false;
         }
         let armed = self.outage.as_mut().is_some_and(|outage| outage.flight.take().is_none());
-        if !armed && !self.paths.is_empty() {
+        if !armed && self.is_used() {
             let failure = Failure { scope: Scope::Bastion, disposition: Disposition::Retry, reason };
             self.bastion_failed(failure, Seen::Using, moment);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Moment, Route};
 use crate::lifecycle::outage::{Outage, Retry, Seen};
 use crate::lifecycle::{Failure, Scope};
+use crate::model::Disposition;
 
 impl<K: Ord + Clone> Route<K> {
     pub(super) fn resolved(&mut self, result: Result<(), Failure>, moment: &mut Moment<'_, K>) {
@@ -54,6 +55,14 @@ impl<K: Ord + Clone> Route<K> {
         self.left.remove(path);
         let Some(record) = self.paths.get_mut(path) else { return };
         record.probing = false;
+        // It was asked in a former life.
+        if record.asleep {
+            return;
+        }
+        let reaches_target = record.options.probe.reaches_target();
+        if result.is_ok() {
+            record.answered();
+        }
         let own = self.land(&Retry::Probe(path.clone()));
         match result {
             Ok(()) => self.works(path, moment),
@@ -63,18 +72,33 @@ impl<K: Ord + Clone> Route<K> {
             Err(failure) => {
                 // Somebody behind the bastion did not answer: so the bastion did.
                 if own {
-                    self.tries.worked();
-                    self.end_outage(Some(path), moment);
+                    self.bastion_works(Some(path), moment);
                 }
+                let unanswered = reaches_target
+                    && failure.scope == Scope::Target
+                    && failure.disposition == Disposition::Retry;
                 self.path_failed(path, failure, moment);
+                if let Some(record) = self.paths.get_mut(path).filter(|_| unanswered) {
+                    record.not_answered(moment.now);
+                }
             }
         }
     }
 
     pub(super) fn set_up(&mut self, path: &K, result: Result<(), Failure>, moment: &mut Moment<'_, K>) {
-        let Some(record) = self.paths.get_mut(path).filter(|_| self.known) else { return };
+        let Some(record) = self.paths.get_mut(path).filter(|record| self.known || record.asleep) else {
+            return;
+        };
+        // The first connection of a lazy path has found the gateway by itself, or else the route is to do so now.
+        if std::mem::take(&mut record.asleep) && result.is_ok() && !std::mem::replace(&mut self.known, true) {
+            self.open(moment);
+        }
+        self.touched.insert(path.clone());
+        let Some(record) = self.paths.get_mut(path) else { return };
         record.unfit = matches!(&result, Err(failure) if failure.scope == Scope::Target);
         match result {
+            // A session says nothing about a target that did not answer.
+            Ok(()) if record.unanswered => self.bastion_works(None, moment),
             Ok(()) => self.works(path, moment),
             Err(failure) => self.path_failed(path, failure, moment),
         }
@@ -85,12 +109,16 @@ impl<K: Ord + Clone> Route<K> {
         if !self.known {
             return;
         }
-        self.tries.worked();
-        self.end_outage(Some(path), moment);
+        self.bastion_works(Some(path), moment);
         if let Some(record) = self.paths.get_mut(path) {
             record.succeeded(moment.now);
             self.touched.insert(path.clone());
         }
+    }
+
+    fn bastion_works(&mut self, shown_by: Option<&K>, moment: &mut Moment<'_, K>) {
+        self.tries.worked();
+        self.end_outage(shown_by, moment);
     }
 
     /// Something on a path failed that was not the route's own try.

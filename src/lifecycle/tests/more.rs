@@ -5,22 +5,22 @@ use crate::model::Endpoint;
 
 #[test]
 fn without_a_probe_a_path_is_ready_until_it_is_shown_not_to_be() {
-    let mut story = Story::begin(&["a"], UNPROVEN);
+    let mut story = Story::begin(&["a"], &UNPROVEN);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), []);
-    assert_eq!(story.state("a"), PathState::Ready { verified: false });
+    assert_eq!(story.state("a"), PathState::Ready { verified: false, target: false });
     story.set_up("a", target(Disposition::Retry));
     story.degraded("a", 1, Some(400 * MS), "target");
     assert_eq!(story.after(400 * MS), []);
-    assert_eq!(story.state("a"), PathState::Ready { verified: false });
+    assert_eq!(story.state("a"), PathState::Ready { verified: false, target: false });
     // Nothing has shown that it works: the next failure is the second.
     story.set_up("a", target(Disposition::Retry));
     story.degraded("a", 2, Some(800 * MS), "target");
     story.set_up("a", Ok(()));
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
     story.set_up("a", bastion(Disposition::Retry));
     assert_eq!(story.after(400 * MS), [Action::Resolve], "all that can be asked");
     story.tell(Input::Resolved(Ok(())));
-    assert_eq!(story.state("a"), PathState::Ready { verified: false });
+    assert_eq!(story.state("a"), PathState::Ready { verified: false, target: false });
     story.set_up("a", bastion(Disposition::Retry));
     story.degraded("a", 2, Some(800 * MS), "bastion");
 }
@@ -34,7 +34,11 @@ fn a_laptop_wakes() {
     story.wait_for("c");
     assert_eq!(story.tell(Input::Wake), probes(&["c"]), "somebody waits for it");
     story.degraded("a", 1, Some(1_500 * MS), "target");
-    assert_eq!(story.state("d"), PathState::Ready { verified: true }, "what works is left alone");
+    assert_eq!(
+        story.state("d"),
+        PathState::Ready { verified: true, target: false },
+        "what works is left alone"
+    );
     assert_eq!(story.after(1_500 * MS), probes(&["a", "b"]));
     story.probed("a", target(Disposition::Retry));
     story.degraded("a", 2, Some(400 * MS), "target");
@@ -66,7 +70,7 @@ fn somebody_wants_to_know() {
     story.now += 60 * S;
     assert_eq!(story.tell(Input::Prove("a")), probes(&["a"]));
     assert_eq!(story.tell(Input::Prove("a")), [], "one is enough");
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
     story.probed("a", target(Disposition::Retry));
     story.degraded("a", 1, Some(400 * MS), "target");
     assert_eq!(story.tell(Input::Prove("a")), [], "its next try will tell");
@@ -78,7 +82,7 @@ fn a_person_does_not_wait() {
     story.set_up("a", target(Disposition::RetryAfter(600 * S)));
     assert_eq!(story.tell(Input::Retry(None)), probes(&["a"]));
     assert_eq!(story.tell(Input::Retry(None)), [], "it is under way");
-    assert_eq!(story.state("b"), PathState::Ready { verified: true });
+    assert_eq!(story.state("b"), PathState::Ready { verified: true, target: false });
 }
 
 #[test]
@@ -125,12 +129,12 @@ fn a_path_that_failed_before_is_the_one_try() {
 
 #[test]
 fn a_path_goes_and_comes_back_while_it_is_probed() {
-    let mut story = Story::begin(&["a", "b"], OPTIONS);
+    let mut story = Story::begin(&["a", "b"], &OPTIONS);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a", "b"]));
     story.tell(Input::Remove("a"));
     assert_eq!(story.tell(Input::Add { path: "a", options: OPTIONS }), [], "one is in flight");
     story.probed("a", Ok(()));
-    assert_eq!(story.state("a"), PathState::Ready { verified: true });
+    assert_eq!(story.state("a"), PathState::Ready { verified: true, target: false });
 }
 
 #[test]
@@ -148,20 +152,21 @@ fn a_path_comes_later() {
 fn options_change() {
     let mut story = Story::ready(&["a"]);
     story.set_up("a", target(Disposition::Retry));
-    story.route.update(&"a", PathOptions { backoff: (10 * S, 60 * S), ..OPTIONS });
+    let options = PathOptions { backoff: (10 * S, 60 * S), ..OPTIONS };
+    assert_eq!(story.tell(Input::Update { path: "a", options }), []);
     assert_eq!(story.timer(), Some(400 * MS), "what is armed stays armed");
     story.after(400 * MS);
     story.probed("a", target(Disposition::Retry));
     story.degraded("a", 2, Some(5 * S), "target");
     // What was taken on trust is to be shown now.
-    let mut story = Story::begin(&["a"], UNPROVEN);
+    let mut story = Story::begin(&["a"], &UNPROVEN);
     story.tell(Input::Resolved(Ok(())));
     assert_eq!(story.tell(Input::Add { path: "a", options: OPTIONS }), probes(&["a"]));
 }
 
 #[test]
 fn a_panic_is_a_failure_like_any_other() {
-    let mut story = Story::begin(&["a", "b"], OPTIONS);
+    let mut story = Story::begin(&["a", "b"], &OPTIONS);
     assert_eq!(story.tell(Input::Resolved(Ok(()))), probes(&["a", "b"]));
     story.probed("b", Ok(()));
     assert_eq!(story.tell(Input::Crashed(reason("bug"))), []);
@@ -176,14 +181,20 @@ fn a_panic_is_a_failure_like_any_other() {
 #[test]
 fn a_tunnel_is_its_listener_and_its_path() {
     let now = tokio::time::Instant::now().into_std();
-    let ready = PathState::Ready { verified: true };
+    let ready = PathState::Ready { verified: true, target: false };
     let taken = Listener::Blocked { reason: reason("port-taken"), next_retry: Some(now + S) };
     let elsewhere = Listener::Elsewhere(reason("port-taken"));
     let broken = PathState::Degraded { attempt: 3, next_retry: None, reason: reason("bastion") };
 
     let state = tunnel_state(&Listener::Bound, &ready);
-    let expected =
-        TunnelState { state: State::Ready, reason: None, attempt: 0, next_retry: None, verified: true };
+    let expected = TunnelState {
+        state: State::Ready,
+        reason: None,
+        attempt: 0,
+        next_retry: None,
+        verified: true,
+        target_verified: false,
+    };
     assert_eq!(state, expected);
     assert_eq!(tunnel_state(&Listener::Unbound, &ready).state, State::Connecting);
     assert_eq!(tunnel_state(&Listener::Unbound, &PathState::Resolving).state, State::Resolving);
@@ -205,7 +216,7 @@ fn a_path_whose_probes_pass_and_whose_connections_fail_is_tried_ever_less_often(
         assert_eq!(story.timer(), Some(wait * MS), "a session is granted each time, and comes to nothing");
         assert_eq!(story.after(wait * MS), probes(&["db"]));
         story.probed("db", Ok(()));
-        assert_eq!(story.state("db"), PathState::Ready { verified: true });
+        assert_eq!(story.state("db"), PathState::Ready { verified: true, target: false });
     }
     story.set_up("db", Ok(()));
     story.set_up("db", target(Disposition::Retry));
@@ -215,6 +226,7 @@ fn a_path_whose_probes_pass_and_whose_connections_fail_is_tried_ever_less_often(
 #[test]
 fn keys_are_told_apart_by_endpoint_and_port() {
     let key = |ip: &str, port| Key {
+        probe: Probe::Session,
         locator: Endpoint::Address(ip.parse().unwrap()).into(),
         port: Port::new(port).unwrap(),
     };

@@ -141,11 +141,30 @@ pub(super) const ALL: &[Explanation] = &[
     },
     Explanation {
         code: "target-silent",
-        tried: "Waiting for the first byte of a server that speaks first (SSH, MySQL, SMTP and the like).",
+        tried: "Waiting for the first byte of a server that speaks first (SSH, MySQL, SMTP and the like), or for the \
+                answer that `probe` wants.",
         happened: "The gateway is connected, but nothing came from the target.",
         cause: "The machine does not run, nothing listens on that port, or its network security group does not let the \
                 bastion's subnet in.",
         remedy: "Start the machine; check the port there, and the rules of its network security group and subnet.",
+        who: who::MACHINE,
+    },
+    Explanation {
+        code: "target-refused",
+        tried: "Showing that the target takes connections, as `probe` wants it.",
+        happened: "The connection was closed before the target said a word.",
+        cause: "Nothing listens on that port, or what listens there turns the bastion's subnet away.",
+        remedy: "Start the service; check the port, and to which addresses the service listens and answers.",
+        who: who::MACHINE,
+    },
+    Explanation {
+        code: "probe-failed",
+        tried: "Showing that the target answers as `probe` wants it.",
+        happened: "It answered something else.",
+        cause: "Another service has that port, the service is failing (HTTP status 500 and above), or it wants to be asked \
+                otherwise: with TLS, or with a host's name.",
+        remedy: "Look at what the message says of the answer; mend the service, or choose another `probe`: `\"connect\"` \
+                 and `\"session\"` ask for less.",
         who: who::MACHINE,
     },
 ];

@@ -82,6 +82,23 @@ pub(super) const ALL: &[Explanation] = &[
         who: who::FILE,
     },
     Explanation {
+        code: "idle-close",
+        tried: "Keeping a connection open.",
+        happened: "Not one byte passed either way for as long as `idle_close` allows, so it was closed.",
+        cause: "The programs at its ends are idle, or one of them hangs. Pings of the keepalive are no bytes.",
+        remedy: "Raise `idle_close`, or \"0s\" for never; or have the program send something now and then, such as ssh's \
+                 `ServerAliveInterval`.",
+        who: who::FILE,
+    },
+    Explanation {
+        code: "max-lifetime",
+        tried: "Keeping a connection open.",
+        happened: "It was open for as long as `max_lifetime` allows, so it was closed.",
+        cause: "The file limits how long a connection may last, whatever passes through it.",
+        remedy: "Connect again; raise `max_lifetime`, or \"0s\" for never.",
+        who: who::FILE,
+    },
+    Explanation {
         code: "not-running",
         tried: "Talking to the running instance of this workspace.",
         happened: "There is none, or it does not run the tunnel that was named.",

@@ -116,11 +116,16 @@ async fn values_and_where_they_came_from() {
     tunnels.page.drain            "0s"                                    default
     tunnels.page.enabled          true                                    default
     tunnels.page.expose           false                                   default
+    tunnels.page.idle_close       "0s"                                    default
     tunnels.page.keepalive        "30s"                                   default
+    tunnels.page.lazy             false                                   default
     tunnels.page.listen           8080                                    bastion.local.toml:2
     tunnels.page.max_connections  0                                       default
+    tunnels.page.max_lifetime     "0s"                                    default
     tunnels.page.on_outage        "hold"                                  default
     tunnels.page.port             80                                      bastion.toml:10
+    tunnels.page.prewarm          0                                       default
+    tunnels.page.prewarm_dial     false                                   default
     tunnels.page.probe            "session"                               default
     tunnels.page.profiles         []                                      default
     tunnels.page.target           "web"                                   bastion.toml:10

@@ -80,6 +80,8 @@ async fn all_codes() {
     stopping                  It was not done: the instance is stopping.
     network                   The rules for connections (certificates, proxy) could not be set up.
     too-many-waiting          So many connections of the tunnel wait already that it was refused.
+    idle-close                Not one byte passed either way for as long as `idle_close` allows, so it was closed.
+    max-lifetime              It was open for as long as `max_lifetime` allows, so it was closed.
     not-running               There is none, or it does not run the tunnel that was named.
     unknown-tunnel            No tunnel has this name, or none matches the pattern.
     rejected                  They have mistakes: nothing was changed, what runs is as before.
@@ -129,6 +131,8 @@ async fn all_codes() {
     gateway-protocol          The gateway sent something that WebSockets do not have.
     end-unclean               The gateway ended the connection in order (TLS), but without a close frame.
     target-silent             The gateway is connected, but nothing came from the target.
+    target-refused            The connection was closed before the target said a word.
+    probe-failed              It answered something else.
     ");
 }
 

@@ -100,7 +100,7 @@ async fn what_works_and_what_names_the_skew() {
         insta::assert_snapshot!(other.said(&["status", "--format", "json"]).await, @r#"
         exit 0
         ----- out
-        {"version":1,"workspace":"","env":null,"instance":{"program":"9.0.0","pid":0,"directory":"","file":"","started":""},"generation":0,"tunnels":[{"name":"page","state":"hibernating","code":null,"reason":null,"hint":null,"attempt":0,"next_retry":null,"listen":["127.0.0.1:8080"],"target":"","route":"","verified":false,"connections":0,"waiting":[],"bytes_in":0,"bytes_out":0,"rate_in":0,"rate_out":0,"last_error":null,"since":"","env":{}}],"bastions":[]}
+        {"version":1,"workspace":"","env":null,"instance":{"program":"9.0.0","pid":0,"directory":"","file":"","started":""},"generation":0,"tunnels":[{"name":"page","state":"hibernating","code":null,"reason":null,"hint":null,"attempt":0,"next_retry":null,"listen":["127.0.0.1:8080"],"target":"","route":"","verified":false,"target_verified":false,"connections":0,"waiting":[],"bytes_in":0,"bytes_out":0,"rate_in":0,"rate_out":0,"last_error":null,"since":"","env":{}}],"bastions":[]}
         "#);
         assert_eq!(other.said(&["port", "page"]).await, "exit 0\n----- out\n127.0.0.1:8080");
         let skew = other.said(&["plan"]).await;

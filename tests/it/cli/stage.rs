@@ -252,6 +252,7 @@ pub(super) fn ready(tunnel: &str, port: u16) -> model::TunnelStatus {
         target: "web:80".to_owned(),
         route: "hub".to_owned(),
         verified: true,
+        target_verified: false,
         connections: 0,
         waiting: Vec::new(),
         bytes_in: 0,

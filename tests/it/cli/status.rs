@@ -127,7 +127,7 @@ async fn for_programs() {
     insta::assert_snapshot!(stage.said(&["status", "--format", "json", "page"]).await, @r#"
     exit 0
     ----- out
-    {"version":1,"workspace":"shop","env":null,"instance":{"program":"VERSION","pid":PID,"directory":"WORK","file":"bastion.toml","started":"1970-01-01T00:00:00.000Z"},"generation":1,"tunnels":[{"name":"page","state":"ready","code":null,"reason":null,"hint":null,"attempt":0,"next_retry":null,"listen":["127.0.0.1:8080","[::1]:8080"],"target":"web:80","route":"hub","verified":true,"connections":0,"waiting":[],"bytes_in":0,"bytes_out":0,"rate_in":0,"rate_out":0,"last_error":null,"since":"1970-01-01T00:00:00.000Z","env":{}}],"bastions":[{"name":"hub","sku":"Standard","sessions":2,"max_sessions":0}]}
+    {"version":1,"workspace":"shop","env":null,"instance":{"program":"VERSION","pid":PID,"directory":"WORK","file":"bastion.toml","started":"1970-01-01T00:00:00.000Z"},"generation":1,"tunnels":[{"name":"page","state":"ready","code":null,"reason":null,"hint":null,"attempt":0,"next_retry":null,"listen":["127.0.0.1:8080","[::1]:8080"],"target":"web:80","route":"hub","verified":true,"target_verified":false,"connections":0,"waiting":[],"bytes_in":0,"bytes_out":0,"rate_in":0,"rate_out":0,"last_error":null,"since":"1970-01-01T00:00:00.000Z","env":{}}],"bastions":[{"name":"hub","sku":"Standard","sessions":2,"max_sessions":0}]}
     "#);
 }
 

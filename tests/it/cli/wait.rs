@@ -103,7 +103,7 @@ async fn for_programs() {
     insta::assert_snapshot!(stage.said(&["wait", "--format", "json"]).await, @r#"
     exit 3
     ----- out
-    {"version":1,"workspace":"shop","env":null,"instance":{"program":"VERSION","pid":PID,"directory":"WORK","file":"bastion.toml","started":"1970-01-01T00:00:00.000Z"},"generation":1,"tunnels":[{"name":"page","state":"blocked","code":"denied","reason":"the gateway bst refused a session: HTTP 503","hint":"mend it","attempt":0,"next_retry":null,"listen":[],"target":"web:80","route":"hub","verified":true,"connections":0,"waiting":[],"bytes_in":0,"bytes_out":0,"rate_in":0,"rate_out":0,"last_error":null,"since":"1970-01-01T00:00:00.000Z","env":{}}],"bastions":[{"name":"hub","sku":"Standard","sessions":2,"max_sessions":0}]}
+    {"version":1,"workspace":"shop","env":null,"instance":{"program":"VERSION","pid":PID,"directory":"WORK","file":"bastion.toml","started":"1970-01-01T00:00:00.000Z"},"generation":1,"tunnels":[{"name":"page","state":"blocked","code":"denied","reason":"the gateway bst refused a session: HTTP 503","hint":"mend it","attempt":0,"next_retry":null,"listen":[],"target":"web:80","route":"hub","verified":true,"target_verified":false,"connections":0,"waiting":[],"bytes_in":0,"bytes_out":0,"rate_in":0,"rate_out":0,"last_error":null,"since":"1970-01-01T00:00:00.000Z","env":{}}],"bastions":[{"name":"hub","sku":"Standard","sessions":2,"max_sessions":0}]}
     ----- err
     blocked  page         the gateway bst refused a session: HTTP 503 [denied]
     hint: mend it

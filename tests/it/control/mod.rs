@@ -40,6 +40,7 @@ fn tunnel(attempt: u32) -> model::TunnelStatus {
         target: "orders:5432".to_owned(),
         route: "hub".to_owned(),
         verified: false,
+        target_verified: false,
         connections: 2,
         waiting: vec![(Wait::Path, 3)],
         bytes_in: 10,
@@ -229,6 +230,7 @@ async fn what_holds_arrives_whole() {
           "target": "orders:5432",
           "route": "hub",
           "verified": false,
+          "target_verified": false,
           "connections": 2,
           "waiting": [
             {

@@ -14,6 +14,7 @@ mod limits;
 mod path;
 mod patience;
 mod pressure;
+mod probes;
 mod raw;
 mod sessions;
 mod stage;

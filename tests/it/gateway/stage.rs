@@ -244,6 +244,8 @@ pub(super) fn options() -> OpenOptions {
     OpenOptions {
         user_agent: "bastion/test (tunnel one)".to_owned(),
         keepalive: Duration::from_secs(30),
+        prewarm: 0,
+        prewarm_dial: false,
         waiting: None,
     }
 }
