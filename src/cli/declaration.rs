@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::azure::EmulatorHere;
 use super::load::shown;
+use super::neighbour::neighbour;
 use crate::config::{Loaded, NO_SUBSCRIPTION, Variables};
 use crate::instance::{Grants, Places};
 use crate::model::{Cloud, Desired, Name, NetworkRules, Reason};
-use crate::supervisor::{Declared, Rejected, Setting, Source};
+use crate::supervisor::{Asking, Declared, Rejected, Setting, Source};
 use crate::ui::count;
 use crate::workspace::Workspace;
 
@@ -26,7 +27,10 @@ pub(super) struct WorkspaceFiles {
 }
 
 /// A declaration that never changes.
-pub(super) struct Fixed(pub(super) Desired);
+pub(super) struct Fixed {
+    pub(super) desired: Desired,
+    pub(super) places: Places,
+}
 
 impl Source for WorkspaceFiles {
     fn read(&self, setting: &Setting) -> Result<Declared, Rejected> {
@@ -90,6 +94,10 @@ impl Source for WorkspaceFiles {
         let grants = Grants::load(&self.places, self.workspace.file());
         self.workspace.paths().into_iter().chain([grants.path().to_owned()]).collect()
     }
+
+    fn neighbour(&self, process: u32) -> Asking<'_> {
+        Box::pin(neighbour(&self.places, process))
+    }
 }
 
 impl WorkspaceFiles {
@@ -124,7 +132,7 @@ impl WorkspaceFiles {
 
 impl Source for Fixed {
     fn read(&self, _setting: &Setting) -> Result<Declared, Rejected> {
-        Ok(Declared { desired: self.0.clone(), withheld: BTreeMap::new() })
+        Ok(Declared { desired: self.desired.clone(), withheld: BTreeMap::new() })
     }
 
     fn accept(&self, _declared: &Declared) -> Result<(), Rejected> {
@@ -133,5 +141,9 @@ impl Source for Fixed {
 
     fn paths(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    fn neighbour(&self, process: u32) -> Asking<'_> {
+        Box::pin(neighbour(&self.places, process))
     }
 }

@@ -22,6 +22,7 @@ mod following;
 mod instance;
 mod listening;
 mod load;
+mod neighbour;
 mod network;
 mod pick;
 mod plan;

@@ -84,7 +84,7 @@ pub(super) async fn run(
     })?;
     let azure = Azure::of(&desired, &network, settings, printer).await?;
     let parts = Parts {
-        source: Arc::new(Fixed(desired)),
+        source: Arc::new(Fixed { desired, places: settings.places() }),
         dialer: Arc::new(azure.surroundings.clone()),
         watch: None,
         clock: clock::now,

@@ -47,6 +47,8 @@ pub(super) struct Bound {
 /// Why a tunnel is not bound where it should be, and when that is tried again.
 pub(super) struct Unbound {
     pub(super) reason: Reason,
+    /// The address that another program has, until it was looked up which.
+    pub(super) taken: Option<SocketAddr>,
     pub(super) at: Instant,
     waits: Backoff,
 }
@@ -202,7 +204,7 @@ impl Live {
         let mut waits = waits.unwrap_or_else(|| Backoff::new(REBIND.0, REBIND.1));
         // There is no crowd to spread, and a person counts on the minute.
         let at = now + waits.next(1.0);
-        tunnel.unbound = Some(Unbound { reason: error.reason(), at, waits });
+        tunnel.unbound = Some(Unbound { reason: error.reason(), taken: error.taken(), at, waits });
         false
     }
 

@@ -50,10 +50,11 @@ mod route;
 mod route_error;
 mod routes;
 mod sign_in;
+mod taken;
 
 pub use crate::carrier::Remains;
 pub use board::Declaration;
-pub use declared::{Declared, Rejected, Setting, Source};
+pub use declared::{Asking, Declared, Neighbour, Rejected, Setting, Source};
 pub use handle::{Applied, Handle, Refusal};
 pub use listen::ListenError;
 pub use route_error::RouteError;

@@ -49,6 +49,7 @@ impl Supervisor {
         let before: BTreeSet<Name> = self.live.tunnels.keys().cloned().collect();
         let plan = plan::between(&self.live.actual(), &specs);
         let outcomes = self.live.carry_out(&plan).await;
+        self.live.name_holders(&*self.source).await;
         self.live.make_room();
         let gone = std::mem::replace(&mut self.withheld, withheld).into_keys().collect();
         let started = self.live.tunnels.keys().filter(|name| !before.contains(*name)).cloned().collect();
