@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use jiff::fmt::friendly::SpanPrinter;
 use toml::Value;
 
-use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, Probe, Tunnel};
+use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, OnPortTaken, Probe, Tunnel};
 
 /// The effective value of every key that has one where no file sets it, as pairs of a dotted key and TOML's text.
 ///
@@ -53,8 +53,16 @@ impl List {
     }
 
     fn tunnel(&mut self, at: &str, tunnel: &Tunnel) {
-        let Behaviour { connect_timeout, keepalive, drain, on_outage, max_connections, probe, backoff } =
-            &tunnel.behaviour;
+        let Behaviour {
+            connect_timeout,
+            keepalive,
+            drain,
+            on_outage,
+            max_connections,
+            probe,
+            backoff,
+            on_port_taken,
+        } = &tunnel.behaviour;
         let profiles = tunnel.profiles.iter().map(|profile| text(profile.as_str())).collect();
         let on_outage = match on_outage {
             OnOutage::Hold => "hold",
@@ -63,6 +71,10 @@ impl List {
         let probe = match probe {
             Probe::None => "none",
             Probe::Session => "session",
+        };
+        let on_port_taken = match on_port_taken {
+            OnPortTaken::Fail => "fail",
+            OnPortTaken::Next => "next",
         };
         let all = [
             ("target", text(tunnel.target.as_str())),
@@ -77,6 +89,7 @@ impl List {
             ("probe", text(probe)),
             ("backoff.initial", duration(backoff.0)),
             ("backoff.max", duration(backoff.1)),
+            ("on_port_taken", text(on_port_taken)),
         ];
         for (key, value) in all {
             self.add(&format!("{at}.{key}"), value);

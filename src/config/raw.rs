@@ -88,6 +88,7 @@ impl Reader {
             on_outage: self.text(table, "on_outage", Takes::text("\"hold\" or \"refuse\"")),
             max_connections: self.number(table, "max_connections", "a number from 0 to 100000"),
             probe: self.text(table, "probe", Takes::text("the name of a probe such as \"session\"")),
+            on_port_taken: self.text(table, "on_port_taken", Takes::text("\"fail\" or \"next\"")),
             backoff: self.sub(table, "backoff", &keys::BACKOFF).map_or_else(Backoff::default, |table| {
                 Backoff {
                     initial: self.text(&table, "initial", Takes::DURATION),

@@ -84,6 +84,7 @@ pub(super) struct Behaviour {
     pub(super) max_connections: Option<Field<Spanned<i64>>>,
     pub(super) probe: Option<Field<Text>>,
     pub(super) backoff: Backoff,
+    pub(super) on_port_taken: Option<Field<Text>>,
 }
 
 /// `backoff = { … }`.

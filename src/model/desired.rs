@@ -195,6 +195,8 @@ pub struct Behaviour {
     pub probe: Probe,
     /// The first wait after a failure that may pass by itself, and the longest.
     pub backoff: (Duration, Duration),
+    /// What is done when somebody else has its local port.
+    pub on_port_taken: OnPortTaken,
 }
 
 impl Default for Behaviour {
@@ -208,6 +210,7 @@ impl Default for Behaviour {
             max_connections: 0,
             probe: Probe::Session,
             backoff: (Duration::from_millis(800), Duration::from_secs(30)),
+            on_port_taken: OnPortTaken::Fail,
         }
     }
 }
@@ -219,6 +222,15 @@ pub enum OnOutage {
     Hold,
     /// It is refused at once.
     Refuse,
+}
+
+/// What is done when somebody else has a tunnel's local port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPortTaken {
+    /// The tunnel does not listen, and says who has it.
+    Fail,
+    /// It listens on the next port that is free.
+    Next,
 }
 
 /// What has to be shown before a tunnel is called ready.
@@ -244,6 +256,15 @@ impl Listen {
     pub fn port(self) -> u16 {
         match self {
             Self::Localhost(port) | Self::Address(_, port) => port,
+        }
+    }
+
+    /// The same with another port.
+    #[must_use]
+    pub fn at(self, port: u16) -> Self {
+        match self {
+            Self::Localhost(_) => Self::Localhost(port),
+            Self::Address(ip, _) => Self::Address(ip, port),
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::steps::Moves;
 use super::{Actual, Live, Spec};
-use crate::model::{Behaviour, Name, OnOutage, Probe};
+use crate::model::{Behaviour, Listen, Name, OnOutage, OnPortTaken, Probe};
 
 /// What becomes of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,8 @@ fn renamed(old: &Name, tunnels: &BTreeMap<Name, Live>, new: &Spec) -> String {
 }
 
 fn added(spec: &Spec) -> String {
-    format!("{} -> {}:{} through {}", spec.listen, spec.target, spec.path.port, spec.route)
+    let next = if spec.takes_next() { " or the next free port" } else { "" };
+    format!("{}{next} -> {}:{} through {}", spec.listen, spec.target, spec.path.port, spec.route)
 }
 
 fn changed(name: &Name, live: &Live, spec: &Spec, moves: &Moves<'_>) -> String {
@@ -127,10 +129,19 @@ fn listens(name: &Name, live: &Live, spec: &Spec, moves: &Moves<'_>) -> Option<S
     match (elsewhere.or(before), moves_at_all) {
         (_, false) => None,
         (Some(old), true) => Some(format!("listens on {new} instead of {old}")),
+        (None, true) if let Some(next) = next_port(live, new) => {
+            Some(format!("listens on {new} instead of port {next}"))
+        }
         (None, true) if live.bound.is_empty() => Some(format!("listens on {new}, which it does not so far")),
         (None, true) if new.port() == 0 => Some("listens on another free port".to_owned()),
         (None, true) => Some(format!("listens on all of {new}")),
     }
+}
+
+/// The port that a tunnel has in place of the one that it was declared with.
+fn next_port(live: &Live, listen: Listen) -> Option<u16> {
+    let ports = live.bound.iter().flat_map(|bound| bound.addresses.iter().map(SocketAddr::port));
+    ports.into_iter().find(|port| listen.port() != 0 && *port != listen.port())
 }
 
 /// What differs apart from where it listens.
@@ -171,6 +182,10 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
         OnOutage::Hold => "hold",
         OnOutage::Refuse => "refuse",
     };
+    let taken = |behaviour: &Behaviour| match behaviour.on_port_taken {
+        OnPortTaken::Fail => "fail",
+        OnPortTaken::Next => "next",
+    };
     let probe = |behaviour: &Behaviour| match behaviour.probe {
         Probe::None => "none",
         Probe::Session => "session",
@@ -183,6 +198,7 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
         value("max_connections", &old.max_connections, &new.max_connections),
         value("probe", &probe(old), &probe(new)),
         value("backoff.initial", &Wait(old.backoff.0), &Wait(new.backoff.0)),
+        value("on_port_taken", &taken(old), &taken(new)),
         value("backoff.max", &Wait(old.backoff.1), &Wait(new.backoff.1)),
     ]
     .into_iter()

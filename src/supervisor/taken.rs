@@ -9,12 +9,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::declared::{Neighbour, Source};
-use super::live::Live;
+use super::live::{Live, Taken, Tunnel};
 use crate::model::{Reason, overlap, printable};
 use crate::sys::socket::{self, Holder};
 
 /// How long the loop waits for the answer. Without one, nobody is named.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// What is said to whoever has the next port.
+const KEEPS: &str = "`on_port_taken = \"next\"`: it keeps the port that it has until it is started again";
 /// The longest name of a program or a user that is shown.
 const LONGEST: usize = 40;
 
@@ -54,22 +56,35 @@ pub(super) fn reason(address: SocketAddr, holder: Option<&Holder>, neighbour: Op
 impl Live {
     /// Says who has the addresses that could not be had. They are looked up together: it takes a look at every process.
     pub(super) async fn name_holders(&mut self, source: &dyn Source) {
-        let taken = |live: &Self| -> Vec<SocketAddr> {
-            live.tunnels.values().filter_map(|tunnel| tunnel.unbound.as_ref()?.taken).collect()
-        };
-        let addresses = taken(self);
+        let taken = self.tunnels.values().flat_map(Tunnel::taken);
+        let addresses: Vec<SocketAddr> = taken.filter_map(|taken| taken.unnamed).collect();
         if addresses.is_empty() {
             return;
         }
         let holders = timeout(PATIENCE, holders(addresses)).await.unwrap_or_default();
         let neighbours = timeout(PATIENCE, neighbours(&holders, source)).await.unwrap_or_default();
-        for unbound in self.tunnels.values_mut().filter_map(|tunnel| tunnel.unbound.as_mut()) {
-            if let Some(address) = unbound.taken.take() {
+        let name = |taken: &mut Taken| {
+            if let Some(address) = taken.unnamed.take() {
                 let holder = holders.get(&address);
                 let neighbour = holder.and_then(|holder| neighbours.get(&listening(holder)?));
-                unbound.reason = reason(address, holder, neighbour);
+                taken.reason = reason(address, holder, neighbour);
+            }
+        };
+        for tunnel in self.tunnels.values_mut() {
+            tunnel.unbound.iter_mut().for_each(|unbound| name(&mut unbound.taken));
+            for taken in tunnel.bound.iter_mut().filter_map(|bound| bound.instead.as_mut()) {
+                name(taken);
+                taken.reason.hint = Some(KEEPS.to_owned());
             }
         }
+    }
+}
+
+impl Tunnel {
+    /// What it could not have.
+    fn taken(&self) -> impl Iterator<Item = &Taken> {
+        let instead = self.bound.iter().filter_map(|bound| bound.instead.as_ref());
+        self.unbound.iter().map(|unbound| &unbound.taken).chain(instead)
     }
 }
 

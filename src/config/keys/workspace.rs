@@ -92,6 +92,12 @@ const BACKOFF_KEY: Key = key(
     Kind::Table(&BACKOFF),
     "How long to wait after a failure that may pass by itself, before the next attempt.",
 );
+const ON_PORT_TAKEN: Key = key(
+    "on_port_taken",
+    Kind::Words(&["fail", "next"]),
+    "When another program has the local port: the tunnel does not listen and says who has it, or it listens on the next \
+     free port. Default: \"fail\".",
+);
 const PORT_OFFSET: Key = key(
     "port_offset",
     Kind::Number(OFFSETS),
@@ -116,6 +122,7 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
             "Where a bare port listens: \"localhost\" (127.0.0.1 and ::1) or one address. Default: \"localhost\".",
         ),
         PORT_OFFSET,
+        ON_PORT_TAKEN,
         CONNECT_TIMEOUT,
         KEEPALIVE,
         DRAIN,
@@ -130,7 +137,6 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         "prewarm",
         "prewarm_dial",
         "lazy",
-        "on_port_taken",
         "worktree_offset",
         "stop_grace",
     ],
@@ -214,6 +220,7 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
             "Variables for programs that use it, with {host}, {port} and {addr}.",
         ),
         PORT_OFFSET,
+        ON_PORT_TAKEN,
         CONNECT_TIMEOUT,
         KEEPALIVE,
         DRAIN,
@@ -222,16 +229,5 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
         PROBE,
         BACKOFF_KEY,
     ],
-    later: &[
-        "mode",
-        "to",
-        "via",
-        "host",
-        "idle_close",
-        "max_lifetime",
-        "prewarm",
-        "prewarm_dial",
-        "lazy",
-        "on_port_taken",
-    ],
+    later: &["mode", "to", "via", "host", "idle_close", "max_lifetime", "prewarm", "prewarm_dial", "lazy"],
 };

@@ -10,7 +10,7 @@ use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::keys;
 use crate::config::reader::{Field, Text};
 use crate::config::shapes::{Backoff as RawBackoff, Behaviour as RawBehaviour};
-use crate::model::{Behaviour, OnOutage, Probe};
+use crate::model::{Behaviour, OnOutage, OnPortTaken, Probe};
 
 /// No wait between attempts is longer: who mends what was broken must not have to wait half a day.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -32,6 +32,8 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
     let words = [("hold", OnOutage::Hold), ("refuse", OnOutage::Refuse)];
     let on_outage = choice(raw.on_outage.as_ref(), "on_outage", &words, found);
     let max_connections = whole(raw.max_connections.as_ref(), "max_connections", keys::CONNECTIONS, found);
+    let words = [("fail", OnPortTaken::Fail), ("next", OnPortTaken::Next)];
+    let on_port_taken = choice(raw.on_port_taken.as_ref(), "on_port_taken", &words, found);
     let probe = given(raw.probe.as_ref()).and_then(|text| probe(text, found));
     let (backoff, initial_at, max_at) = backoff(&raw.backoff, basis, found);
     let behaviour = Behaviour {
@@ -42,6 +44,7 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
         max_connections: max_connections.unwrap_or(held.max_connections),
         probe: probe.unwrap_or(held.probe),
         backoff,
+        on_port_taken: on_port_taken.unwrap_or(held.on_port_taken),
     };
     Basis { behaviour, initial_at, max_at }
 }

@@ -1,7 +1,7 @@
 //! What the keys of behaviour, exposure, identity and place lower to.
 
 use super::*;
-use crate::model::{CredentialKind, OnOutage, Probe};
+use crate::model::{CredentialKind, OnOutage, OnPortTaken, Probe};
 
 const WEB: &str = "[bastions.hub]\n[targets]\nweb = { vm = \"vm\" }\n";
 
@@ -20,6 +20,7 @@ fn behaviour_comes_from_the_tunnel_then_the_defaults_then_nowhere() {
         max_connections: 100,
         probe: Probe::None,
         backoff: (seconds(1), seconds(10)),
+        on_port_taken: OnPortTaken::Next,
         ..Behaviour::default()
     };
     assert_eq!(behaviour("a"), defaults);

@@ -2,6 +2,8 @@
 
 #[cfg(unix)]
 mod holders;
+#[cfg(unix)]
+mod next;
 
 /// The words about this process, which has a port, as they are where the system does not tell who has it.
 pub(crate) fn anonymous(text: &str) -> String {

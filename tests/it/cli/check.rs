@@ -120,6 +120,7 @@ async fn values_and_where_they_came_from() {
     tunnels.page.listen           8080                                    bastion.local.toml:2
     tunnels.page.max_connections  0                                       default
     tunnels.page.on_outage        "hold"                                  default
+    tunnels.page.on_port_taken    "fail"                                  default
     tunnels.page.port             80                                      bastion.toml:10
     tunnels.page.probe            "session"                               default
     tunnels.page.profiles         []                                      default
