@@ -209,6 +209,7 @@ fn declare(arguments: &Arguments, cloud: Cloud, home: &Home) -> Result<Desired, 
             tunnel,
             Tunnel {
                 listen: Listen::Localhost(arguments.port),
+                auto: false,
                 target,
                 port: arguments.resource_port,
                 profiles: BTreeSet::new(),

@@ -27,6 +27,11 @@ pub fn defaults_of(desired: &Desired) -> Vec<(String, String)> {
     all.0
 }
 
+/// The key of where a tunnel listens.
+pub fn listen_key(tunnel: &Name) -> String {
+    format!("tunnels.{}.listen", part(tunnel))
+}
+
 struct List(Vec<(String, String)>);
 
 impl List {
@@ -91,6 +96,9 @@ impl List {
             ("backoff.max", duration(backoff.1)),
             ("on_port_taken", text(on_port_taken)),
         ];
+        if tunnel.auto {
+            self.add(&format!("{at}.listen"), text("auto"));
+        }
         for (key, value) in all {
             self.add(&format!("{at}.{key}"), value);
         }

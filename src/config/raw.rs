@@ -168,7 +168,7 @@ impl Reader {
 
     fn long_tunnel(&mut self, items: &Map) -> LongTunnel {
         let table = self.table(items, &keys::TUNNEL);
-        let listen = Takes::number("a port, or an address such as \"127.0.0.1:5432\"").or_text();
+        let listen = Takes::number("a port, \"auto\", or an address such as \"127.0.0.1:5432\"").or_text();
         LongTunnel {
             spoilt: table.spoilt,
             listen: self.scalar(&table, "listen", listen),

@@ -10,11 +10,13 @@ use crate::model::Name;
 mod grants;
 mod lock;
 mod places;
+mod ports;
 mod record;
 
 pub use grants::{Grants, GrantsError};
 pub use lock::{ClaimError, Lock, holder, list};
 pub use places::{Places, Surroundings};
+pub use ports::{Ports, PortsError};
 pub use record::Owner;
 
 /// What makes an instance that one and no other, beside its user.

@@ -166,6 +166,8 @@ pub struct Tunnel {
     /// Where it listens, `port_offset` added. An address that is not loopback was exposed by the file
     /// (`expose = true`), and needs the user's grant besides.
     pub listen: Listen,
+    /// Whether the port there is ours to choose (`listen = "auto"`); until one was, it is 0.
+    pub auto: bool,
     /// The target's name.
     pub target: Name,
     /// The port on the target.

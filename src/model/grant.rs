@@ -48,8 +48,10 @@ impl Desired {
             None => format!("`{}`", tunnel.target),
         };
         let through = bastion.map_or_else(String::new, |bastion| format!(" through {}", bastion.id.as_str()));
-        let (listen, port) = (ListenWords(tunnel.listen), tunnel.port);
+        let listen = ListenWords(if tunnel.auto { tunnel.listen.at(0) } else { tunnel.listen });
+        let port = tunnel.port;
         let next = match tunnel.behaviour.on_port_taken {
+            _ if tunnel.auto => " on any port",
             OnPortTaken::Next if tunnel.listen.port() != 0 => " or the next free port",
             OnPortTaken::Next | OnPortTaken::Fail => "",
         };
@@ -91,6 +93,7 @@ mod tests {
         let id = ResourceId::compose("s", "g", "Microsoft.Network/bastionHosts", bastion).unwrap();
         let tunnel = Tunnel {
             listen,
+            auto: false,
             target: name("web"),
             port: Port::new(port).unwrap(),
             profiles: BTreeSet::new(),

@@ -49,6 +49,8 @@ pub struct Path {
 pub struct Spec {
     /// Where it listens.
     pub listen: Listen,
+    /// Whether the port there was chosen for it, so that another one will do as well.
+    pub auto: bool,
     /// The target's name in the file.
     pub target: Name,
     /// The bastion's name in the file.
@@ -66,7 +68,7 @@ pub struct Spec {
 impl Spec {
     /// Whether the port after its own will do where that is taken.
     pub fn takes_next(&self) -> bool {
-        self.listen.port() != 0 && self.behaviour.on_port_taken == OnPortTaken::Next
+        self.listen.port() != 0 && (self.auto || self.behaviour.on_port_taken == OnPortTaken::Next)
     }
 }
 
@@ -205,6 +207,7 @@ fn spec(desired: &Desired, tunnel: &Tunnel) -> Option<Spec> {
     let bastion = desired.bastions.get(route)?;
     Some(Spec {
         listen: tunnel.listen,
+        auto: tunnel.auto,
         target: tunnel.target.clone(),
         route: route.clone(),
         path: Path {

@@ -127,7 +127,7 @@ impl<'a> Moves<'a> {
             handed: BTreeMap::new(),
             contested: BTreeMap::new(),
             rest: BTreeMap::new(),
-            bound: missing(actual, desired, staying),
+            bound: missing(actual, desired, owners, staying),
         };
         let mut binds = Claims::new();
         for address in moves.bound.values().flatten() {
@@ -159,6 +159,7 @@ fn held(actual: &Actual) -> impl Iterator<Item = (&Name, SocketAddr)> {
 fn missing<'a>(
     actual: &Actual,
     desired: &'a BTreeMap<Name, Spec>,
+    owners: &Claims<&'a Name>,
     staying: &BTreeSet<&'a Name>,
 ) -> BTreeMap<&'a Name, Vec<SocketAddr>> {
     let held: BTreeSet<SocketAddr> = held(actual).map(|(_, address)| address).collect();
@@ -166,7 +167,7 @@ fn missing<'a>(
     for (name, spec) in desired.iter().filter(|(name, _)| !staying.contains(name)) {
         let mut addresses = spec.listen.addresses(actual.ipv6_loopback);
         if spec.listen.port() != 0 {
-            addresses.retain(|address| !held.contains(address));
+            addresses.retain(|address| !held.contains(address) || owners.to(address) != Some(name));
         }
         if !addresses.is_empty() {
             missing.insert(name, addresses);

@@ -20,6 +20,7 @@ fn spec(text: &str) -> Spec {
             "localhost" => Listen::Localhost(port),
             ip => Listen::Address(ip.parse().unwrap(), port),
         },
+        auto: false,
         target: name(target),
         route: name("hub"),
         path: Path {

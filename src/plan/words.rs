@@ -109,7 +109,11 @@ fn renamed(old: &Name, tunnels: &BTreeMap<Name, Live>, new: &Spec) -> String {
 }
 
 fn added(spec: &Spec) -> String {
-    let next = if spec.takes_next() { " or the next free port" } else { "" };
+    let next = match (spec.auto, spec.takes_next()) {
+        (true, _) => " (auto)",
+        (false, true) => " or the next free port",
+        (false, false) => "",
+    };
     format!("{}{next} -> {}:{} through {}", spec.listen, spec.target, spec.path.port, spec.route)
 }
 
@@ -136,6 +140,10 @@ fn listens(name: &Name, live: &Live, spec: &Spec, moves: &Moves<'_>) -> Option<S
         (None, true) if new.port() == 0 => Some("listens on another free port".to_owned()),
         (None, true) => Some(format!("listens on all of {new}")),
     }
+}
+
+fn auto(spec: &Spec) -> &'static str {
+    if spec.auto { "auto" } else { "a port" }
 }
 
 /// The port that a tunnel has in place of the one that it was declared with.
@@ -171,6 +179,7 @@ fn differences(old: &Spec, new: &Spec) -> Vec<String> {
     words.extend(value("max_sessions", &old.limits.sessions, &new.limits.sessions));
     words.extend(value("max_setups", &old.limits.setups, &new.limits.setups));
     words.extend(behaviour(&old.behaviour, &new.behaviour));
+    words.extend(value("listen", &auto(old), &auto(new)));
     if old.env != new.env {
         words.push("other env".to_owned());
     }

@@ -26,6 +26,9 @@ pub trait Source: Send + Sync + 'static {
     /// The files that are worth reading again when they change.
     fn paths(&self) -> Vec<PathBuf>;
 
+    /// Where tunnels listen whose ports were ours to choose, to be the same the next time. May take its time.
+    fn remember(&self, _ports: &BTreeMap<Name, u16>) {}
+
     /// The other workspace that a process keeps up, when it is an instance of this user.
     fn neighbour(&self, _process: u32) -> Asking<'_> {
         Box::pin(async { None })

@@ -46,6 +46,7 @@ mod lookup;
 mod opening;
 mod pass;
 mod paths;
+mod ports;
 mod route;
 mod route_error;
 mod routes;
@@ -131,6 +132,8 @@ pub struct Supervisor {
     wanted: Wanted,
     setting: Setting,
     declared: Option<Declared>,
+    /// The ports that were chosen, as the source remembers them.
+    chosen: BTreeMap<Name, u16>,
     /// What is wanted, declared, and not allowed.
     withheld: BTreeMap<Name, Reason>,
     generation: u64,
@@ -206,6 +209,7 @@ impl Supervisor {
             wanted: Wanted::default(),
             setting: Setting::default(),
             declared: None,
+            chosen: BTreeMap::new(),
             withheld: BTreeMap::new(),
             generation: 0,
             jobs: VecDeque::new(),

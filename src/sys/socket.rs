@@ -16,8 +16,10 @@ mod holder;
 mod table;
 
 mod privileged;
+mod quiet;
 
 pub use privileged::{is_privileged, privilege_remedy};
+pub use quiet::quiet_ports;
 
 /// A program that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

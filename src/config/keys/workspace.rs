@@ -23,7 +23,8 @@ const ONE_TUNNEL: Kind =
     Kind::Either(&[Kind::Pattern("^\\s*[^>]*[^>\\s]\\s*->\\s*[^>]+:[0-9]+\\s*$"), Kind::Table(&TUNNEL)]);
 
 /// A port of its own, or an address with one.
-const LISTEN: Kind = Kind::Either(&[Kind::Number(LISTEN_PORTS), Kind::Pattern("^(.+:)?[0-9]+$")]);
+const LISTEN: Kind =
+    Kind::Either(&[Kind::Number(LISTEN_PORTS), Kind::Words(&["auto"]), Kind::Pattern("^(.+:)?[0-9]+$")]);
 
 const TENANT: &str = "^[A-Za-z0-9.-]+$";
 pub(super) const CLIENT: &str = "^[A-Za-z0-9-]+$";
@@ -200,7 +201,11 @@ const VARIABLE: &str = "^([A-Z_][A-Z0-9_]*)?(HOST|PORT|ADDR|URL|URI|DSN|ENDPOINT
 pub(in crate::config) const TUNNEL: Keys = Keys {
     place: "[tunnels.NAME]",
     known: &[
-        key("listen", LISTEN, "A port, or an address and a port; port 0 takes any free one."),
+        key(
+            "listen",
+            LISTEN,
+            "A port, or an address and a port; port 0 takes any free one, \"auto\" one that stays the same. Default: \"auto\".",
+        ),
         key("target", Kind::Text, "Where it leads. Default: the target of the tunnel's own name."),
         key("port", Kind::Number(PORTS), "The port on the target."),
         key("enabled", Kind::Flag, "false takes the tunnel out. Default: true."),

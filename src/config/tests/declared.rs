@@ -177,3 +177,15 @@ fn defaults_are_told_as_a_file_would_say_them() {
     let again = text.replace("\"1h 30m 500ms\"", drain);
     assert_eq!(tunnel(&again.replace(EMULATED, ""), "web").behaviour.drain, long, "{drain}");
 }
+
+#[test]
+fn a_port_that_nobody_names_is_ours_to_choose() {
+    let tunnels = loaded(include_str!("../../../tests/config/valid/auto.toml")).tunnels;
+    assert_eq!(tunnels.len(), 3);
+    for tunnel in tunnels.values() {
+        assert_eq!((tunnel.listen, tunnel.auto), (Listen::Localhost(0), true));
+    }
+    let host = "[defaults]\nlisten_host = \"127.0.0.2\"\n[tunnels]\na = { target = \"web\", port = 80 }\n";
+    let listen = tunnel(&format!("{WEB}{host}"), "a").listen;
+    assert_eq!(listen, Listen::Address([127, 0, 0, 2].into(), 0));
+}

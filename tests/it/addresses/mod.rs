@@ -1,6 +1,8 @@
 //! Local addresses that somebody else has, and those that are chosen for a tunnel.
 
 #[cfg(unix)]
+mod auto;
+#[cfg(unix)]
 mod holders;
 #[cfg(unix)]
 mod next;

@@ -32,6 +32,7 @@ fn spec(listen: Listen, target: &str, drain: u64) -> Spec {
     let id = |kind, name| ResourceId::compose("s", "rg", kind, name).unwrap();
     Spec {
         listen,
+        auto: false,
         target: name(target),
         route: name("hub"),
         path: Path {
