@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::load::{Checked, checked};
 use super::settings::Settings;
 use super::{ExitStatus, Failure, Format};
-use crate::config::{Origin, Value, defaults_of};
+use crate::config::{Origin, Value, defaults_of, listen_key};
 use crate::ui::{self, Printer};
 
 /// Show the merged, resolved workspace, with where each value came from
@@ -26,6 +26,12 @@ pub(super) fn run(settings: &Settings, format: Format, printer: Printer) -> Resu
     let mut all: BTreeMap<String, Value> = unsaid.collect();
     // What a file says stands as it says it.
     all.extend(values.into_iter().map(|value| (value.key.clone(), value)));
+    // Which one that is, a file cannot say.
+    for (name, tunnel) in desired.tunnels.iter().filter(|(_, tunnel)| tunnel.auto) {
+        if let Some(value) = all.get_mut(&listen_key(name)) {
+            value.text = format!("{} # {}", value.text, tunnel.listen);
+        }
+    }
     // An empty table says nothing where what holds in it stands below.
     let below =
         |key: &str| all.keys().any(|other| other.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')));

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::azure::EmulatorHere;
-use super::load::shown;
+use super::load::{allot, shown};
+use super::neighbour::neighbour;
+use super::running::identity;
 use crate::config::{Loaded, NO_SUBSCRIPTION, Variables};
-use crate::instance::{Grants, Places};
-use crate::model::{Cloud, Desired, Name, NetworkRules, Reason};
-use crate::supervisor::{Declared, Rejected, Setting, Source};
+use crate::instance::{Grants, Places, Ports};
+use crate::model::{Cloud, Desired, Name, NetworkRules, Reason, chain};
+use crate::supervisor::{Asking, Declared, Rejected, Setting, Source};
 use crate::ui::count;
 use crate::workspace::Workspace;
 
@@ -26,7 +28,10 @@ pub(super) struct WorkspaceFiles {
 }
 
 /// A declaration that never changes.
-pub(super) struct Fixed(pub(super) Desired);
+pub(super) struct Fixed {
+    pub(super) desired: Desired,
+    pub(super) places: Places,
+}
 
 impl Source for WorkspaceFiles {
     fn read(&self, setting: &Setting) -> Result<Declared, Rejected> {
@@ -43,7 +48,7 @@ impl Source for WorkspaceFiles {
         }
         let variables: Variables = setting.variables.clone().into_iter().collect();
         let Loaded { desired, network, diagnostics, .. } = files.load(&variables, &setting.az);
-        let Some(desired) = desired else {
+        let Some(mut desired) = desired else {
             let layers = files.layers();
             let source = files.source(&layers, &variables, &setting.az);
             let mut report: Vec<String> =
@@ -72,6 +77,7 @@ impl Source for WorkspaceFiles {
                 "`[network]` of your own configuration has changed: that takes effect when `bastion up` starts again"
             );
         }
+        allot(&mut desired, &self.workspace, &self.places);
         let withheld = self.withheld(&desired, setting);
         Ok(Declared { desired, withheld })
     }
@@ -89,6 +95,17 @@ impl Source for WorkspaceFiles {
     fn paths(&self) -> Vec<PathBuf> {
         let grants = Grants::load(&self.places, self.workspace.file());
         self.workspace.paths().into_iter().chain([grants.path().to_owned()]).collect()
+    }
+
+    fn remember(&self, ports: &BTreeMap<Name, u16>) {
+        let remembered = Ports::load(&self.places, &identity(&self.workspace)).remember(ports);
+        if let Err(error) = remembered {
+            tracing::warn!("{}; they may be others the next time", chain(&error));
+        }
+    }
+
+    fn neighbour(&self, process: u32) -> Asking<'_> {
+        Box::pin(neighbour(&self.places, process))
     }
 }
 
@@ -124,7 +141,7 @@ impl WorkspaceFiles {
 
 impl Source for Fixed {
     fn read(&self, _setting: &Setting) -> Result<Declared, Rejected> {
-        Ok(Declared { desired: self.0.clone(), withheld: BTreeMap::new() })
+        Ok(Declared { desired: self.desired.clone(), withheld: BTreeMap::new() })
     }
 
     fn accept(&self, _declared: &Declared) -> Result<(), Rejected> {
@@ -133,5 +150,9 @@ impl Source for Fixed {
 
     fn paths(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    fn neighbour(&self, process: u32) -> Asking<'_> {
+        Box::pin(neighbour(&self.places, process))
     }
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::running::identity;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, nearest};
 use crate::config::{AZ_SUBSCRIPTION, Loaded, Value};
+use crate::instance::{Places, Ports};
 use crate::model::{AzSubscription, Cloud, CloudDefinition, Desired, Name, NetworkRules, printable};
+use crate::sys::socket;
 use crate::ui::{Printer, count};
 use crate::workspace::{Files, FindError, ReadError, Where, Workspace};
 
@@ -127,7 +130,7 @@ pub(super) fn checked_in(
         printer.report(&diagnostic.render(&source, printer.colors()));
         printer.report("");
     }
-    let desired = desired.ok_or_else(|| {
+    let mut desired = desired.ok_or_else(|| {
         let mistakes = count(diagnostics.len(), "mistake");
         let paths: BTreeSet<&str> = diagnostics.iter().map(|found| found.path(&source)).collect();
         let what = match (paths.len(), paths.first()) {
@@ -136,7 +139,15 @@ pub(super) fn checked_in(
         };
         Failure::new(ExitStatus::Usage, format!("{what} has {mistakes}; {so}"))
     })?;
+    allot(&mut desired, workspace, &settings.places());
     Ok(Checked { desired, values, network, clouds, az })
+}
+
+/// Gives tunnels their ports that leave them to us.
+pub(super) fn allot(desired: &mut Desired, workspace: &Workspace, places: &Places) {
+    if desired.tunnels.values().any(|tunnel| tunnel.auto) {
+        Ports::load(places, &identity(workspace)).allot(desired, &socket::quiet_ports());
+    }
 }
 
 fn environment(text: &str) -> Result<Name, Failure> {

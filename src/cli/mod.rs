@@ -25,6 +25,7 @@ mod instance;
 mod journal;
 mod listening;
 mod load;
+mod neighbour;
 mod network;
 mod pick;
 mod plan;

@@ -179,7 +179,10 @@ impl Meant {
     pub(super) fn desired(&self, settings: &Settings) -> Option<Desired> {
         let files = self.workspace.as_ref()?.read().ok()?;
         let environment = self.environment().map(Name::as_str);
-        files.load(&settings.variables(&files.mentioned(), environment), settings.az()).desired
+        let loaded = files.load(&settings.variables(&files.mentioned(), environment), settings.az());
+        let mut desired = loaded.desired?;
+        load::allot(&mut desired, files.workspace(), &self.places);
+        Some(desired)
     }
 
     /// The tunnels that the files declare now; `None` when that cannot be found out.
@@ -212,7 +215,8 @@ fn up(place: &Where) -> String {
     up
 }
 
-fn identity(workspace: &Workspace) -> Identity {
+/// The instance of a workspace.
+pub(super) fn identity(workspace: &Workspace) -> Identity {
     Identity {
         directory: workspace.directory().to_owned(),
         file: workspace.file().file_name().unwrap_or_default().to_owned(),

@@ -87,7 +87,7 @@ pub(super) async fn run(
     let azure = Azure::of(&desired, &network, settings, printer).await?;
     let journal = Journaled::open(&azure, Whose::Tunnel, settings, printer);
     let parts = Parts {
-        source: Arc::new(Fixed(desired)),
+        source: Arc::new(Fixed { desired, places: settings.places() }),
         dialer: Arc::new(journal::with(&azure, journal.as_ref())),
         watch: None,
         clock: clock::now,
@@ -225,6 +225,7 @@ fn declare(arguments: &Arguments, cloud: Cloud, home: &Home) -> Result<Desired, 
             tunnel,
             Tunnel {
                 listen: Listen::Localhost(arguments.port),
+                auto: false,
                 target,
                 port: arguments.resource_port,
                 profiles: BTreeSet::new(),

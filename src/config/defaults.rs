@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use jiff::fmt::friendly::SpanPrinter;
 use toml::Value;
 
-use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, Tunnel};
+use crate::model::{Bastion, Behaviour, CredentialKind, Desired, Name, OnOutage, OnPortTaken, Tunnel};
 
 /// The effective value of every key that has one where no file sets it, as pairs of a dotted key and TOML's text.
 ///
@@ -25,6 +25,11 @@ pub fn defaults_of(desired: &Desired) -> Vec<(String, String)> {
         all.tunnel(&format!("tunnels.{}", part(name)), tunnel);
     }
     all.0
+}
+
+/// The key of where a tunnel listens.
+pub fn listen_key(tunnel: &Name) -> String {
+    format!("tunnels.{}.listen", part(tunnel))
 }
 
 struct List(Vec<(String, String)>);
@@ -66,11 +71,16 @@ impl List {
             prewarm,
             prewarm_dial,
             backoff,
+            on_port_taken,
         } = &tunnel.behaviour;
         let profiles = tunnel.profiles.iter().map(|profile| text(profile.as_str())).collect();
         let on_outage = match on_outage {
             OnOutage::Hold => "hold",
             OnOutage::Refuse => "refuse",
+        };
+        let on_port_taken = match on_port_taken {
+            OnPortTaken::Fail => "fail",
+            OnPortTaken::Next => "next",
         };
         let all = [
             ("target", text(tunnel.target.as_str())),
@@ -90,7 +100,11 @@ impl List {
             ("prewarm_dial", Value::Boolean(*prewarm_dial)),
             ("backoff.initial", duration(backoff.0)),
             ("backoff.max", duration(backoff.1)),
+            ("on_port_taken", text(on_port_taken)),
         ];
+        if tunnel.auto {
+            self.add(&format!("{at}.listen"), text("auto"));
+        }
         for (key, value) in all {
             self.add(&format!("{at}.{key}"), value);
         }

@@ -34,7 +34,7 @@ mod user;
 mod variables;
 
 pub use codes::{AZ_SUBSCRIPTION, CODES, NO_SUBSCRIPTION};
-pub use defaults::defaults_of;
+pub use defaults::{defaults_of, listen_key};
 pub use diagnostic::{Diagnostic, Edit, Help, Label, Severity};
 pub use interpolate::{mentioned, nameable};
 pub use layers::{Layer, LayerKind};

@@ -93,6 +93,7 @@ impl Reader {
             lazy: self.flag(table, "lazy"),
             prewarm_dial: self.flag(table, "prewarm_dial"),
             prewarm: self.number(table, "prewarm", "a number from 0 to 20"),
+            on_port_taken: self.text(table, "on_port_taken", Takes::text("\"fail\" or \"next\"")),
             backoff: self.sub(table, "backoff", &keys::BACKOFF).map_or_else(Backoff::default, |table| {
                 Backoff {
                     initial: self.text(&table, "initial", Takes::DURATION),
@@ -172,7 +173,7 @@ impl Reader {
 
     fn long_tunnel(&mut self, items: &Map) -> LongTunnel {
         let table = self.table(items, &keys::TUNNEL);
-        let listen = Takes::number("a port, or an address such as \"127.0.0.1:5432\"").or_text();
+        let listen = Takes::number("a port, \"auto\", or an address such as \"127.0.0.1:5432\"").or_text();
         LongTunnel {
             spoilt: table.spoilt,
             listen: self.scalar(&table, "listen", listen),

@@ -89,6 +89,7 @@ pub(super) struct Behaviour {
     pub(super) prewarm: Option<Field<Spanned<i64>>>,
     pub(super) prewarm_dial: Option<Field<Spanned<bool>>>,
     pub(super) backoff: Backoff,
+    pub(super) on_port_taken: Option<Field<Text>>,
 }
 
 /// `backoff = { … }`.

@@ -75,6 +75,7 @@ fn one_tunnel_lowers_to_all_its_defaults() {
             name("web"),
             Tunnel {
                 listen: Listen::Localhost(8080),
+                auto: false,
                 target: name("web"),
                 port: port(80),
                 profiles: BTreeSet::new(),

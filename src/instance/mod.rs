@@ -12,6 +12,7 @@ mod grants;
 mod journal;
 mod lock;
 mod places;
+mod ports;
 mod record;
 mod stale;
 
@@ -19,6 +20,7 @@ pub use grants::{Grants, GrantsError};
 pub use journal::{Abandoned, Found, Journal, JournalError, Whose, abandoned};
 pub use lock::{ClaimError, Lock, holder, list};
 pub use places::{Places, Surroundings};
+pub use ports::{Ports, PortsError};
 pub use record::{Left, Owner};
 pub use stale::{Refused, Stale, stale};
 

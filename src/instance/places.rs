@@ -67,12 +67,22 @@ impl Places {
         directory::private(&self.grants())
     }
 
+    /// Makes the directory of tunnels' ports.
+    pub(super) fn prepare_ports(&self) -> Result<(), DirectoryError> {
+        self.private(&self.state)?;
+        directory::private(&self.ports())
+    }
+
     /// The one in the directory for temporary files may be made by anyone beforehand; then nothing below it is safe.
     fn private(&self, path: &Path) -> Result<(), DirectoryError> {
         if path.starts_with(&self.short) {
             directory::private(&self.short)?;
         }
         directory::private(path)
+    }
+
+    pub(super) fn ports(&self) -> PathBuf {
+        self.state.join("ports")
     }
 
     pub(super) fn grants(&self) -> PathBuf {

@@ -1,11 +1,12 @@
 //! What stands in an instance's files, and how it is read back: with care, for another release may have written it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Grant, GrantKind};
+use crate::model::{Grant, GrantKind, Name};
 
 /// Who holds an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ impl Owner {
     }
 }
 
-/// The edition of both files' form.
+/// The edition of all files' form.
 pub(super) const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -182,4 +183,28 @@ fn line(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+/// The ports that were chosen.
+#[derive(Serialize, Deserialize)]
+pub(super) struct PortsFile {
+    version: u32,
+    /// For whoever looks into the file.
+    workspace: String,
+    environment: Option<String>,
+    ports: BTreeMap<String, u16>,
+}
+
+impl PortsFile {
+    pub(super) fn new(workspace: String, environment: Option<&Name>, ports: &BTreeMap<Name, u16>) -> Self {
+        let ports = ports.iter().map(|(name, port)| (name.to_string(), *port)).collect();
+        Self { version: VERSION, workspace, environment: environment.map(Name::to_string), ports }
+    }
+
+    /// The ports by tunnel; `None`: another release wrote them.
+    pub(super) fn ports(self) -> Option<BTreeMap<Name, u16>> {
+        let port =
+            |(name, port): (String, u16)| Some((Name::new(&name).ok()?, port)).filter(|(_, port)| *port != 0);
+        (self.version == VERSION).then(|| self.ports.into_iter().filter_map(port).collect())
+    }
 }

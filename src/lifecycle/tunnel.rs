@@ -12,7 +12,7 @@ pub enum Listener {
     Unbound,
     /// It is bound where the file says.
     Bound,
-    /// It is bound where it was before, and not where the file says now.
+    /// It is bound where it was before, or on the next port, and not where the file says.
     Elsewhere(Reason),
     /// It is not bound, and an edit or a person has to mend that: a port is taken, a grant is missing.
     Blocked {

@@ -172,6 +172,8 @@ pub struct Tunnel {
     /// Where it listens, `port_offset` added. An address that is not loopback was exposed by the file
     /// (`expose = true`), and needs the user's grant besides.
     pub listen: Listen,
+    /// Whether the port there is ours to choose (`listen = "auto"`); until one was, it is 0.
+    pub auto: bool,
     /// The target's name.
     pub target: Name,
     /// The port on the target.
@@ -211,6 +213,8 @@ pub struct Behaviour {
     pub prewarm_dial: bool,
     /// The first wait after a failure that may pass by itself, and the longest.
     pub backoff: (Duration, Duration),
+    /// What is done when somebody else has its local port.
+    pub on_port_taken: OnPortTaken,
 }
 
 impl Default for Behaviour {
@@ -229,6 +233,7 @@ impl Default for Behaviour {
             prewarm: 0,
             prewarm_dial: false,
             backoff: (Duration::from_millis(800), Duration::from_secs(30)),
+            on_port_taken: OnPortTaken::Fail,
         }
     }
 }
@@ -240,6 +245,15 @@ pub enum OnOutage {
     Hold,
     /// It is refused at once.
     Refuse,
+}
+
+/// What is done when somebody else has a tunnel's local port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPortTaken {
+    /// The tunnel does not listen, and says who has it.
+    Fail,
+    /// It listens on the next port that is free.
+    Next,
 }
 
 /// What has to be shown before a tunnel is called ready.
@@ -305,6 +319,15 @@ impl Listen {
     pub fn port(self) -> u16 {
         match self {
             Self::Localhost(port) | Self::Address(_, port) => port,
+        }
+    }
+
+    /// The same with another port.
+    #[must_use]
+    pub fn at(self, port: u16) -> Self {
+        match self {
+            Self::Localhost(_) => Self::Localhost(port),
+            Self::Address(ip, _) => Self::Address(ip, port),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a workspace's files ask for and only its user can allow.
 
-use super::{Desired, Endpoint, Listen, Locator, Name, Tunnel};
+use super::{Desired, Endpoint, Listen, Locator, Name, OnPortTaken, Tunnel};
 
 /// The kinds of things that need the user's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,10 +48,18 @@ impl Desired {
             None => format!("`{}`", tunnel.target),
         };
         let through = bastion.map_or_else(String::new, |bastion| format!(" through {}", bastion.id.as_str()));
-        let (listen, port) = (ListenWords(tunnel.listen), tunnel.port);
+        let listen = ListenWords(if tunnel.auto { tunnel.listen.at(0) } else { tunnel.listen });
+        let port = tunnel.port;
+        let next = match tunnel.behaviour.on_port_taken {
+            _ if tunnel.auto => " on any port",
+            OnPortTaken::Next if tunnel.listen.port() != 0 => " or the next free port",
+            OnPortTaken::Next | OnPortTaken::Fail => "",
+        };
         Grant {
             kind: GrantKind::Expose,
-            what: format!("tunnel `{name}` listens on {listen} and leads to port {port} of {place}{through}"),
+            what: format!(
+                "tunnel `{name}` listens on {listen}{next} and leads to port {port} of {place}{through}"
+            ),
         }
     }
 }
@@ -85,6 +93,7 @@ mod tests {
         let id = ResourceId::compose("s", "g", "Microsoft.Network/bastionHosts", bastion).unwrap();
         let tunnel = Tunnel {
             listen,
+            auto: false,
             target: name("web"),
             port: Port::new(port).unwrap(),
             profiles: BTreeSet::new(),
@@ -129,6 +138,10 @@ mod tests {
         };
         let address = Endpoint::Address(Ipv4Addr::new(10, 0, 0, 4));
         let other = Listen::Address(IpAddr::from([0, 0, 0, 0]), 8081);
+        let mut next = desired(all, vm("a"), "b", 80);
+        for tunnel in next.tunnels.values_mut() {
+            tunnel.behaviour.on_port_taken = OnPortTaken::Next;
+        }
         let words: Vec<String> = [
             desired(all, vm("a"), "b", 80),
             desired(all, vm("c"), "b", 80),
@@ -136,11 +149,12 @@ mod tests {
             desired(all, vm("a"), "b", 81),
             desired(other, vm("a"), "b", 80),
             desired(all, address, "b", 80),
+            next,
         ]
         .iter()
         .flat_map(|desired| desired.grants_wanted().into_iter().map(|(_, grant)| grant.what))
         .collect();
-        assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), 6, "{words:#?}");
+        assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), 7, "{words:#?}");
         assert_eq!(
             words.first().unwrap(),
             "tunnel `page` listens on 0.0.0.0:8080 (every network of this machine) and leads to port 80 of \

@@ -23,8 +23,8 @@ mod text;
 
 pub use actual::{BastionStatus, LastError, Reason, State, Status, TunnelEvent, TunnelStatus, Wait};
 pub use desired::{
-    Bastion, Behaviour, Cloud, CredentialKind, Desired, Endpoint, Identity, Limits, Listen, OnOutage, Probe,
-    Target, Tunnel, overlap,
+    Bastion, Behaviour, Cloud, CredentialKind, Desired, Endpoint, Identity, Limits, Listen, OnOutage,
+    OnPortTaken, Probe, Target, Tunnel, overlap,
 };
 pub use disposition::{Blocked, Disposition, Failure, Scope};
 pub use emulation::{

@@ -11,7 +11,7 @@
 //! Add, Change          records only
 //! HandOver             an address that another tunnel is to own stays bound, only its owner changes
 //! Release              what stands in the way of a bind
-//! Bind                 fixed ports, then free ones; needs the releases that free its addresses
+//! Bind                 fixed ports, those that may be the next, then free ones; needs the releases that free its addresses
 //! Release              the rest; needs the bind of its tunnel
 //! Remove               needs all that its tunnel gave away
 //! ```
@@ -20,7 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::model::{
-    Behaviour, Desired, Identity, Limits, Listen, Locator, Name, Port, ResourceId, Target, Tunnel,
+    Behaviour, Desired, Identity, Limits, Listen, Locator, Name, OnPortTaken, Port, ResourceId, Target,
+    Tunnel,
 };
 
 mod claims;
@@ -48,6 +49,8 @@ pub struct Path {
 pub struct Spec {
     /// Where it listens.
     pub listen: Listen,
+    /// Whether the port there was chosen for it, so that another one will do as well.
+    pub auto: bool,
     /// The target's name in the file.
     pub target: Name,
     /// The bastion's name in the file.
@@ -60,6 +63,13 @@ pub struct Spec {
     pub behaviour: Behaviour,
     /// Variables for programs that use it.
     pub env: BTreeMap<String, String>,
+}
+
+impl Spec {
+    /// Whether the port after its own will do where that is taken.
+    pub fn takes_next(&self) -> bool {
+        self.listen.port() != 0 && (self.auto || self.behaviour.on_port_taken == OnPortTaken::Next)
+    }
 }
 
 /// Addresses that were bound together.
@@ -124,7 +134,8 @@ pub enum Action {
         /// Which.
         addresses: BTreeSet<SocketAddr>,
     },
-    /// Addresses are bound, all or none. Port 0: one free port for all of them.
+    /// Addresses are bound, all or none. Port 0: one free port for all of them. Where the tunnel takes the next port and
+    /// one of them is taken, all that its `listen` means on the next port.
     Bind {
         /// Their owner to be.
         tunnel: Name,
@@ -196,6 +207,7 @@ fn spec(desired: &Desired, tunnel: &Tunnel) -> Option<Spec> {
     let bastion = desired.bastions.get(route)?;
     Some(Spec {
         listen: tunnel.listen,
+        auto: tunnel.auto,
         target: tunnel.target.clone(),
         route: route.clone(),
         path: Path {

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 
 use super::claims::Claims;
 use super::{Action, Actual, Change, Live, Path, Plan, Spec, Step, words};
-use crate::model::{Name, is_loopback};
+use crate::model::{Listen, Name, is_loopback};
 
 /// What is to be done so that exactly the desired tunnels run, each where it should listen.
 pub fn between(actual: &Actual, desired: &BTreeMap<Name, Spec>) -> Plan {
-    let owners = owners(actual, desired);
-    let moves = Moves::new(actual, desired, &owners);
+    let (owners, staying) = owners(actual, desired);
+    let moves = Moves::new(actual, desired, &owners, &staying);
     let mut plan = Draft::default();
     plan.records(actual, desired);
     plan.hand_over(&moves);
@@ -23,43 +23,72 @@ pub fn between(actual: &Actual, desired: &BTreeMap<Name, Spec>) -> Plan {
     Plan { steps: plan.steps, unchanged, lines }
 }
 
-/// Who is to own each address that is known already: fixed ones, and those of free ports that may stay.
-fn owners<'a>(actual: &'a Actual, desired: &'a BTreeMap<Name, Spec>) -> Claims<&'a Name> {
+/// Who is to own each address that is known already: fixed ones, and those of free ports that may stay. And who stays on
+/// a port that was found for it: a free one, or the next one where its own was taken.
+fn owners<'a>(
+    actual: &'a Actual,
+    desired: &'a BTreeMap<Name, Spec>,
+) -> (Claims<&'a Name>, BTreeSet<&'a Name>) {
     let mut owners = Claims::new();
-    for (name, spec) in desired.iter().filter(|(_, spec)| spec.listen.port() != 0) {
+    let declare = |owners: &mut Claims<&'a Name>, name: &'a Name, spec: &Spec| {
         for address in spec.listen.addresses(actual.ipv6_loopback) {
             owners.add(address, name);
         }
-    }
+    };
     let mut vanished = vanished(actual, desired);
-    for (name, spec) in desired.iter().filter(|(_, spec)| spec.listen.port() == 0) {
+    let mut staying = BTreeMap::new();
+    for (name, spec) in desired {
         let holder = match actual.tunnels.get(name) {
+            _ if !floats(spec) => None,
             Some(live) => Some(live),
             None => vanished.get_mut(&key(spec)).and_then(VecDeque::pop_front),
         };
-        // A free port was nobody's wish: it gives way to a tunnel that names it.
-        let stays = holder
-            .and_then(|live| free_port(live, spec, actual.ipv6_loopback))
-            .filter(|held| held.iter().all(|address| owners.overlapping(address).next().is_none()));
-        for address in stays.into_iter().flatten() {
-            owners.add(*address, name);
+        if let Some(held) = holder.and_then(|live| found_port(live, spec, actual.ipv6_loopback)) {
+            staying.insert(name, held);
+        } else if spec.listen.port() != 0 {
+            declare(&mut owners, name, spec);
         }
     }
-    owners
+    // A port that was found was nobody's wish: it gives way to a tunnel that names it, whose own may be another's.
+    loop {
+        let in_the_way = |held: &&BTreeSet<SocketAddr>| {
+            held.iter().any(|address| owners.overlapping(address).next().is_some())
+        };
+        let yielding: Vec<&Name> =
+            staying.iter().filter(|(_, held)| in_the_way(held)).map(|(name, _)| *name).collect();
+        if yielding.is_empty() {
+            break;
+        }
+        for name in yielding {
+            staying.remove(name);
+            if let Some(spec) = desired.get(name).filter(|spec| spec.listen.port() != 0) {
+                declare(&mut owners, name, spec);
+            }
+        }
+    }
+    for (name, held) in &staying {
+        held.iter().for_each(|address| owners.add(*address, name));
+    }
+    (owners, staying.into_keys().collect())
 }
 
-/// What makes a tunnel with any free port the same under another name: where it leads, and where it listens.
+/// Whether a tunnel's port may be one that was found for it.
+fn floats(spec: &Spec) -> bool {
+    spec.listen.port() == 0 || spec.takes_next()
+}
+
+/// What makes a tunnel whose port was found the same under another name: where it leads, and where it listens.
 fn key(spec: &Spec) -> (&Path, Vec<SocketAddr>) {
     (&spec.path, spec.listen.addresses(true))
 }
 
 type Vanished<'a> = BTreeMap<(&'a Path, Vec<SocketAddr>), VecDeque<&'a Live>>;
 
-/// Tunnels with any free port that are no longer desired: a new one may take their place.
+/// Tunnels whose port was found that are no longer desired: a new one may take their place.
 fn vanished<'a>(actual: &'a Actual, desired: &BTreeMap<Name, Spec>) -> Vanished<'a> {
     let mut vanished = Vanished::new();
     for (name, live) in &actual.tunnels {
-        if live.spec.listen.port() == 0 && !desired.contains_key(name) {
+        if floats(&live.spec) && !desired.contains_key(name) {
             vanished.entry(key(&live.spec)).or_default().push_back(live);
         }
     }
@@ -67,7 +96,7 @@ fn vanished<'a>(actual: &'a Actual, desired: &BTreeMap<Name, Spec>) -> Vanished<
 }
 
 /// The addresses that a tunnel holds for just this `listen`, if they are all that it needs.
-fn free_port<'a>(live: &'a Live, spec: &Spec, ipv6_loopback: bool) -> Option<&'a BTreeSet<SocketAddr>> {
+fn found_port<'a>(live: &'a Live, spec: &Spec, ipv6_loopback: bool) -> Option<&'a BTreeSet<SocketAddr>> {
     let needed = spec.listen.addresses(ipv6_loopback);
     let held = live.bound.iter().filter(|bound| bound.listen == spec.listen).map(|bound| &bound.addresses);
     let complete =
@@ -88,12 +117,17 @@ pub(super) struct Moves<'a> {
 }
 
 impl<'a> Moves<'a> {
-    fn new(actual: &'a Actual, desired: &'a BTreeMap<Name, Spec>, owners: &Claims<&'a Name>) -> Self {
+    fn new(
+        actual: &'a Actual,
+        desired: &'a BTreeMap<Name, Spec>,
+        owners: &Claims<&'a Name>,
+        staying: &BTreeSet<&'a Name>,
+    ) -> Self {
         let mut moves = Self {
             handed: BTreeMap::new(),
             contested: BTreeMap::new(),
             rest: BTreeMap::new(),
-            bound: missing(actual, desired, owners),
+            bound: missing(actual, desired, owners, staying),
         };
         let mut binds = Claims::new();
         for address in moves.bound.values().flatten() {
@@ -126,16 +160,14 @@ fn missing<'a>(
     actual: &Actual,
     desired: &'a BTreeMap<Name, Spec>,
     owners: &Claims<&'a Name>,
+    staying: &BTreeSet<&'a Name>,
 ) -> BTreeMap<&'a Name, Vec<SocketAddr>> {
     let held: BTreeSet<SocketAddr> = held(actual).map(|(_, address)| address).collect();
-    let settled: BTreeSet<&Name> = held.iter().filter_map(|address| owners.to(address)).collect();
     let mut missing = BTreeMap::new();
-    for (name, spec) in desired {
+    for (name, spec) in desired.iter().filter(|(name, _)| !staying.contains(name)) {
         let mut addresses = spec.listen.addresses(actual.ipv6_loopback);
         if spec.listen.port() != 0 {
-            addresses.retain(|address| !held.contains(address));
-        } else if settled.contains(name) {
-            continue;
+            addresses.retain(|address| !held.contains(address) || owners.to(address) != Some(name));
         }
         if !addresses.is_empty() {
             missing.insert(name, addresses);
@@ -213,14 +245,20 @@ impl Draft {
         freed
     }
 
-    /// Free ports come last: the system may well give one that is named by another tunnel, if it is not bound yet.
+    /// Ports that are found come last: one may well be named by another tunnel, if that is not bound yet.
     fn bind(&mut self, desired: &BTreeMap<Name, Spec>, moves: &Moves<'_>, freed: &Claims<usize>) {
         let listens = moves
             .bound
             .iter()
             .filter_map(|(tunnel, addresses)| Some((*tunnel, desired.get(*tunnel)?.listen, addresses)));
-        let (free, fixed): (Vec<_>, Vec<_>) = listens.partition(|(_, listen, _)| listen.port() == 0);
-        for (tunnel, listen, addresses) in fixed.into_iter().chain(free) {
+        let rank = |(tunnel, listen, _): &(&Name, Listen, _)| match desired.get(*tunnel) {
+            _ if listen.port() == 0 => 2,
+            Some(spec) if spec.takes_next() => 1,
+            Some(_) | None => 0,
+        };
+        let mut listens: Vec<_> = listens.collect();
+        listens.sort_by_key(rank);
+        for (tunnel, listen, addresses) in listens {
             let mut needs: BTreeSet<usize> = self.added.get(tunnel).copied().into_iter().collect();
             needs.extend(addresses.iter().flat_map(|address| freed.overlapping(address)));
             let action = Action::Bind { tunnel: tunnel.clone(), listen, addresses: addresses.clone() };

@@ -20,6 +20,7 @@ fn spec(text: &str) -> Spec {
             "localhost" => Listen::Localhost(port),
             ip => Listen::Address(ip.parse().unwrap(), port),
         },
+        auto: false,
         target: name(target),
         route: name("hub"),
         path: Path {
@@ -194,6 +195,40 @@ fn a_free_port_gives_way_to_who_names_it() {
 fn free_ports_are_bound_after_those_that_are_named() {
     let plan = between_files(&[], &[("any", "127.0.0.1:0 -> x"), ("web", "127.0.0.1:80 -> y")]);
     assert_eq!(steps(&plan), ["web binds 127.0.0.1:80", "any binds 127.0.0.1:0"]);
+}
+
+#[test]
+fn the_next_port_is_kept_until_somebody_names_it_or_the_file_names_another() {
+    let next = |text: &str| {
+        let mut spec = spec(text);
+        spec.behaviour.on_port_taken = OnPortTaken::Next;
+        spec
+    };
+    let mut actual = running(&[("a", "127.0.0.1:81 -> x")]);
+    let live = actual.tunnels.get_mut(&name("a")).unwrap();
+    live.spec = next("127.0.0.1:80 -> x");
+    live.bound[0].listen = live.spec.listen;
+    let with = |tunnel: &str, spec: Spec| BTreeMap::from([(name(tunnel), spec)]);
+    let same = with("a", next("127.0.0.1:80 -> x"));
+    assert!(between(&actual, &same).is_empty());
+    // Under another name it is the same.
+    let plan = between(&actual, &with("b", next("127.0.0.1:80 -> x")));
+    assert_eq!(steps(&plan), ["a to b: 127.0.0.1:81", "remove a"]);
+    let mut named = same.clone();
+    named.extend(file(&[("b", "127.0.0.1:81 -> y")]));
+    let plan = between(&actual, &named);
+    assert_eq!(steps(&plan), ["a to b: 127.0.0.1:81", "a binds 127.0.0.1:80"]);
+    assert_eq!(words(&plan)[0], "~ a  listens on 127.0.0.1:80 instead of port 81");
+    let plan = between(&actual, &with("a", next("127.0.0.1:90 -> x")));
+    assert_eq!(steps(&plan), ["a binds 127.0.0.1:90", "a releases 127.0.0.1:81"]);
+    let plan = between(&actual, &file(&[("a", "127.0.0.1:80 -> x")]));
+    assert_eq!(steps(&plan), ["a binds 127.0.0.1:80", "a releases 127.0.0.1:81"]);
+    assert_eq!(
+        words(&plan),
+        ["~ a  listens on 127.0.0.1:80 instead of port 81; on_port_taken fail instead of next"]
+    );
+    let plan = between(&Actual::default(), &same);
+    assert_eq!(words(&plan), ["+ a  127.0.0.1:80 or the next free port -> x:22 through hub"]);
 }
 
 #[test]

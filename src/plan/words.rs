@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::steps::Moves;
 use super::{Actual, Live, Spec};
-use crate::model::{Behaviour, Name, OnOutage};
+use crate::model::{Behaviour, Listen, Name, OnOutage, OnPortTaken};
 
 /// What becomes of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,12 @@ fn renamed(old: &Name, tunnels: &BTreeMap<Name, Live>, new: &Spec) -> String {
 }
 
 fn added(spec: &Spec) -> String {
-    format!("{} -> {}:{} through {}", spec.listen, spec.target, spec.path.port, spec.route)
+    let next = match (spec.auto, spec.takes_next()) {
+        (true, _) => " (auto)",
+        (false, true) => " or the next free port",
+        (false, false) => "",
+    };
+    format!("{}{next} -> {}:{} through {}", spec.listen, spec.target, spec.path.port, spec.route)
 }
 
 fn changed(name: &Name, live: &Live, spec: &Spec, moves: &Moves<'_>) -> String {
@@ -127,10 +133,23 @@ fn listens(name: &Name, live: &Live, spec: &Spec, moves: &Moves<'_>) -> Option<S
     match (elsewhere.or(before), moves_at_all) {
         (_, false) => None,
         (Some(old), true) => Some(format!("listens on {new} instead of {old}")),
+        (None, true) if let Some(next) = next_port(live, new) => {
+            Some(format!("listens on {new} instead of port {next}"))
+        }
         (None, true) if live.bound.is_empty() => Some(format!("listens on {new}, which it does not so far")),
         (None, true) if new.port() == 0 => Some("listens on another free port".to_owned()),
         (None, true) => Some(format!("listens on all of {new}")),
     }
+}
+
+fn auto(spec: &Spec) -> &'static str {
+    if spec.auto { "auto" } else { "a port" }
+}
+
+/// The port that a tunnel has in place of the one that it was declared with.
+fn next_port(live: &Live, listen: Listen) -> Option<u16> {
+    let ports = live.bound.iter().flat_map(|bound| bound.addresses.iter().map(SocketAddr::port));
+    ports.into_iter().find(|port| listen.port() != 0 && *port != listen.port())
 }
 
 /// What differs apart from where it listens.
@@ -160,6 +179,7 @@ fn differences(old: &Spec, new: &Spec) -> Vec<String> {
     words.extend(value("max_sessions", &old.limits.sessions, &new.limits.sessions));
     words.extend(value("max_setups", &old.limits.setups, &new.limits.setups));
     words.extend(behaviour(&old.behaviour, &new.behaviour));
+    words.extend(value("listen", &auto(old), &auto(new)));
     if old.env != new.env {
         words.push("other env".to_owned());
     }
@@ -170,6 +190,10 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
     let outage = |behaviour: &Behaviour| match behaviour.on_outage {
         OnOutage::Hold => "hold",
         OnOutage::Refuse => "refuse",
+    };
+    let taken = |behaviour: &Behaviour| match behaviour.on_port_taken {
+        OnPortTaken::Fail => "fail",
+        OnPortTaken::Next => "next",
     };
     [
         value("connect_timeout", &Wait(old.connect_timeout), &Wait(new.connect_timeout)),
@@ -184,6 +208,7 @@ fn behaviour(old: &Behaviour, new: &Behaviour) -> impl Iterator<Item = String> {
         value("prewarm", &old.prewarm, &new.prewarm),
         value("prewarm_dial", &old.prewarm_dial, &new.prewarm_dial),
         value("backoff.initial", &Wait(old.backoff.0), &Wait(new.backoff.0)),
+        value("on_port_taken", &taken(old), &taken(new)),
         value("backoff.max", &Wait(old.backoff.1), &Wait(new.backoff.1)),
     ]
     .into_iter()

@@ -114,7 +114,8 @@ impl Supervisor {
                 self.answer(job, answer);
             }
             Job::Plan { reply, .. } => {
-                let (specs, _withheld) = self.wanted.of(&declared);
+                let (mut specs, _withheld) = self.wanted.of(&declared);
+                self.live.keep_chosen(&mut specs);
                 let plan = plan::between(&self.live.actual(), &specs);
                 give(reply, Ok(self.applied(&plan, Vec::new())));
             }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 
 use crate::model::{AzCurrent, Desired, GrantKind, Name, Pattern, Reason, Tunnel};
 use crate::plan::{self, Spec};
@@ -23,6 +25,28 @@ pub trait Source: Send + Sync + 'static {
 
     /// The files that are worth reading again when they change.
     fn paths(&self) -> Vec<PathBuf>;
+
+    /// Where tunnels listen whose ports were ours to choose, to be the same the next time. May take its time.
+    fn remember(&self, _ports: &BTreeMap<Name, u16>) {}
+
+    /// The other workspace that a process keeps up, when it is an instance of this user.
+    fn neighbour(&self, _process: u32) -> Asking<'_> {
+        Box::pin(async { None })
+    }
+}
+
+/// Another workspace, some time.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = Option<Neighbour>> + Send + 'a>>;
+
+/// Another workspace of this user that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Which one, in words.
+    pub what: String,
+    /// What stops it, as one would type it; the name of a tunnel may follow.
+    pub stop: String,
+    /// Its tunnels, and where they listen.
+    pub tunnels: Vec<(Name, Vec<SocketAddr>)>,
 }
 
 /// What a person says besides the files. Variables may hold secrets: they are never printed.

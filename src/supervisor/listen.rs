@@ -11,8 +11,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::connection;
 use super::edition::Edition;
+use super::{connection, taken};
 use crate::limit::Place;
 use crate::model::{Reason, chain};
 use crate::sys::{limits, socket};
@@ -159,25 +159,23 @@ impl ListenError {
         self.source.kind() == io::ErrorKind::AddrInUse
     }
 
+    /// The address that another program has; whoever that is, the reason does not say yet.
+    pub(super) fn taken(&self) -> Option<SocketAddr> {
+        self.is_taken().then_some(self.address)
+    }
+
     /// Code, words and hint. What the system calls an error is said plainly where we know what it means.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the system's list of errors is open")]
     pub(super) fn reason(&self) -> Reason {
+        let port = self.address.port();
         let (code, what, hint) = match self.source.kind() {
-            io::ErrorKind::AddrInUse => (
-                "port-taken",
-                "another program listens there",
-                "stop that program, or choose another local port (0 takes any free one)",
-            ),
+            io::ErrorKind::AddrInUse => return taken::reason(self.address, None, None),
+            io::ErrorKind::PermissionDenied if socket::is_privileged(port) => return self.privileged(),
             // Windows keeps ranges of ports for itself (Hyper-V, WSL) and says the same of them.
-            io::ErrorKind::PermissionDenied if self.address.port() >= 1024 => (
+            io::ErrorKind::PermissionDenied => (
                 "port-reserved",
                 "the system keeps this port for itself",
                 "choose another local port; on Windows `netsh int ipv4 show excludedportrange tcp` lists the kept ones",
-            ),
-            io::ErrorKind::PermissionDenied => (
-                "port-privileged",
-                "ports below 1024 need a right that this user lacks",
-                "choose a local port above 1023",
             ),
             io::ErrorKind::AddrNotAvailable => {
                 ("address-unknown", "this machine does not have this address", "use `localhost` or 127.0.0.1")
@@ -192,5 +190,36 @@ impl ListenError {
             }
         };
         Reason { code: code.into(), what: format!("{self}: {what}"), hint: Some(hint.to_owned()) }
+    }
+    /// A port that not everybody may have.
+    fn privileged(&self) -> Reason {
+        let other = "choose a higher local port: `port_offset = 8000` moves all of them";
+        let hint = match socket::privilege_remedy(self.address.port()) {
+            Some(right) => format!("{other}; {right}"),
+            None => other.to_owned(),
+        };
+        let what = format!("{self}: a port as low as this needs a right that this user lacks");
+        Reason { code: "port-privileged".into(), what, hint: Some(hint) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(port: u16, kind: io::ErrorKind) -> Reason {
+        ListenError { address: SocketAddr::from(([127, 0, 0, 1], port)), source: kind.into() }.reason()
+    }
+
+    #[test]
+    fn each_refusal_of_the_system_has_its_code() {
+        assert_eq!(refused(80, io::ErrorKind::AddrInUse).code, "port-taken");
+        assert_eq!(refused(80, io::ErrorKind::AddrNotAvailable).code, "address-unknown");
+        assert_eq!(refused(80, io::ErrorKind::InvalidInput).code, "listen");
+        assert_eq!(refused(u16::MAX, io::ErrorKind::PermissionDenied).code, "port-reserved");
+        // Where an administrator has opened every port to all, the system's no means something else.
+        let low = refused(1, io::ErrorKind::PermissionDenied);
+        let code = if socket::is_privileged(1) { "port-privileged" } else { "port-reserved" };
+        assert_eq!(low.code, code);
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,12 +19,15 @@ use super::paths::Place;
 use super::routes::Routes;
 use crate::backoff::Backoff;
 use crate::limit::Limit;
-use crate::model::{Listen, Name, Reason};
+use crate::model::{Listen, Name, Reason, overlap};
 use crate::plan::{self, Spec};
 use crate::sys::limits;
 
 /// The first wait before an address that could not be bound is tried again, and the longest.
 const REBIND: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
+
+/// How many ports are tried after one that is taken.
+const NEXT: u16 = 1000;
 
 /// Files that are kept back from connections: for other commands, Resource Manager, token exchanges and deletions.
 const KEPT_FILES: usize = 64;
@@ -43,11 +47,21 @@ pub(super) struct Tunnel {
 pub(super) struct Bound {
     pub(super) listen: Listen,
     pub(super) listeners: BTreeMap<SocketAddr, Listener>,
+    /// Why they are not those of `listen`: that port is taken, and the next one will do.
+    pub(super) instead: Option<Taken>,
+}
+
+/// An address that another program has.
+#[derive(Clone)]
+pub(super) struct Taken {
+    pub(super) reason: Reason,
+    /// Which one, until it was looked up who that is.
+    pub(super) unnamed: Option<SocketAddr>,
 }
 
 /// Why a tunnel is not bound where it should be, and when that is tried again.
 pub(super) struct Unbound {
-    pub(super) reason: Reason,
+    pub(super) taken: Taken,
     pub(super) at: Instant,
     waits: Backoff,
 }
@@ -77,6 +91,8 @@ pub(super) struct Live {
     pub(super) empty: Arc<Bell<u64>>,
     cohorts: u64,
     pub(super) ipv6_loopback: bool,
+    /// Ports that the file names, whether their tunnels run or not: none of them is anybody's next one.
+    pub(super) reserved: BTreeSet<u16>,
 }
 
 impl Live {
@@ -93,6 +109,7 @@ impl Live {
             empty: Arc::new(Bell::new()),
             cohorts: 0,
             ipv6_loopback,
+            reserved: BTreeSet::new(),
         }
     }
 
@@ -196,7 +213,10 @@ impl Live {
 
     /// Binds addresses for a tunnel.
     pub(super) async fn bind(&mut self, name: &Name, listen: Listen, addresses: &[SocketAddr]) -> bool {
-        let bound = self.listen(name, listen, addresses).await;
+        let bound = match self.listen(name, listen, addresses).await {
+            Err(error) if error.taken().is_some() => self.listen_next(name, listen, error).await,
+            bound => bound,
+        };
         let Some(tunnel) = self.tunnels.get_mut(name) else { return false };
         let before = tunnel.unbound.take();
         let Err(error) = bound else { return true };
@@ -206,7 +226,7 @@ impl Live {
         let mut waits = waits.unwrap_or_else(|| Backoff::new(REBIND.0, REBIND.1));
         // There is no crowd to spread, and a person counts on the minute.
         let at = now + waits.next(1.0);
-        tunnel.unbound = Some(Unbound { reason: error.reason(), at, waits });
+        tunnel.unbound = Some(Unbound { taken: Taken::of(&error), at, waits });
         false
     }
 
@@ -225,15 +245,58 @@ impl Live {
         addresses: &[SocketAddr],
     ) -> Result<(), ListenError> {
         let bound = listen::bind(addresses).await?;
+        self.own(name, listen, bound, None);
+        Ok(())
+    }
+
+    /// Binds the next port that is free, where the tunnel takes that; nothing of ours has it or is to have it.
+    async fn listen_next(
+        &mut self,
+        name: &Name,
+        listen: Listen,
+        error: ListenError,
+    ) -> Result<(), ListenError> {
+        let takes_next = self.tunnels.get(name).is_some_and(|tunnel| tunnel.edition.spec.takes_next());
+        let ports = if takes_next { NEXT } else { 0 };
+        for port in (1..=ports).filter_map(|more| listen.port().checked_add(more)) {
+            let addresses = listen.at(port).addresses(self.ipv6_loopback);
+            if addresses.iter().any(|address| self.is_spoken_for(name, address)) {
+                continue;
+            }
+            if let Ok(bound) = listen::bind(&addresses).await {
+                self.own(name, listen, bound, Some(Taken::of(&error)));
+                // What it has of its own port is of no use alone.
+                let own = listen.addresses(self.ipv6_loopback).into_iter().collect();
+                self.release(name, &own).await;
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+
+    /// Whether an address is that of another tunnel of ours, or is declared for one.
+    fn is_spoken_for(&self, name: &Name, address: &SocketAddr) -> bool {
+        self.reserved.contains(&address.port())
+            || self.tunnels.iter().filter(|(other, _)| *other != name).any(|(_, other)| {
+                other.bound.iter().flat_map(|bound| bound.listeners.keys()).any(|has| overlap(has, address))
+            })
+    }
+
+    fn own(
+        &mut self,
+        name: &Name,
+        listen: Listen,
+        bound: BTreeMap<SocketAddr, TcpListener>,
+        instead: Option<Taken>,
+    ) {
         if let Some(tunnel) = self.tunnels.get_mut(name) {
             let start = |(address, listener)| {
                 let owner = Arc::clone(&tunnel.edition);
                 (address, Listener::start(listener, owner, &mut self.accepting))
             };
             let listeners = bound.into_iter().map(start).collect();
-            tunnel.bound.push(Bound { listen, listeners });
+            tunnel.bound.push(Bound { listen, listeners, instead });
         }
-        Ok(())
     }
 
     /// Lets addresses go.
@@ -245,12 +308,18 @@ impl Live {
 
     /// Gives addresses to another tunnel. They stay bound.
     pub(super) fn hand_over(&mut self, from: &Name, to: &Name, addresses: &BTreeSet<SocketAddr>) {
+        let has = |bound: &&Bound| bound.listeners.keys().any(|address| addresses.contains(address));
+        let old = self.tunnels.get(from).and_then(|tunnel| tunnel.bound.iter().find(has));
+        let instead = old.and_then(|bound| Some((bound.listen, bound.instead.clone()?)));
         let listeners = self.take(from, addresses);
         let Some(heir) = self.tunnels.get_mut(to) else { return };
         for listener in listeners.values() {
             listener.hand_over(Arc::clone(&heir.edition));
         }
-        heir.bound.push(Bound { listen: heir.edition.spec.listen, listeners });
+        let listen = heir.edition.spec.listen;
+        // A tunnel under another name has them for the same reason.
+        let instead = instead.filter(|(old, _)| *old == listen).map(|(_, taken)| taken);
+        heir.bound.push(Bound { listen, listeners, instead });
     }
 
     fn take(&mut self, name: &Name, addresses: &BTreeSet<SocketAddr>) -> BTreeMap<SocketAddr, Listener> {
@@ -275,5 +344,11 @@ impl Live {
     fn cohort(&mut self) -> Arc<Cohort> {
         self.cohorts += 1;
         Arc::new(Cohort::new(self.cohorts, self.cut.child_token(), &self.empty))
+    }
+}
+
+impl Taken {
+    pub(super) fn of(error: &ListenError) -> Self {
+        Self { reason: error.reason(), unnamed: error.taken() }
     }
 }

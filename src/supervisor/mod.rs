@@ -46,15 +46,17 @@ mod lookup;
 mod opening;
 mod pass;
 mod paths;
+mod ports;
 mod route;
 mod route_error;
 mod routes;
 mod sign_in;
+mod taken;
 mod warm;
 
 pub use crate::carrier::Remains;
 pub use board::Declaration;
-pub use declared::{Declared, Rejected, Setting, Source};
+pub use declared::{Asking, Declared, Neighbour, Rejected, Setting, Source};
 pub use handle::{Applied, Handle, Refusal};
 pub use listen::ListenError;
 pub use route_error::RouteError;
@@ -133,6 +135,8 @@ pub struct Supervisor {
     wanted: Wanted,
     setting: Setting,
     declared: Option<Declared>,
+    /// The ports that were chosen, as the source remembers them.
+    chosen: BTreeMap<Name, u16>,
     /// What is wanted, declared, and not allowed.
     withheld: BTreeMap<Name, Reason>,
     generation: u64,
@@ -208,6 +212,7 @@ impl Supervisor {
             wanted: Wanted::default(),
             setting: Setting::default(),
             declared: None,
+            chosen: BTreeMap::new(),
             withheld: BTreeMap::new(),
             generation: 0,
             jobs: VecDeque::new(),

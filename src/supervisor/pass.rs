@@ -46,10 +46,15 @@ impl Supervisor {
             return Pass::default();
         };
         let begun = Instant::now();
-        let (specs, withheld) = self.wanted.of(declared);
+        let (mut specs, withheld) = self.wanted.of(declared);
+        self.live.keep_chosen(&mut specs);
         let before: BTreeSet<Name> = self.live.tunnels.keys().cloned().collect();
         let plan = plan::between(&self.live.actual(), &specs);
+        let tunnels = declared.desired.tunnels.values();
+        self.live.reserved = tunnels.map(|tunnel| tunnel.listen.port()).collect();
         let outcomes = self.live.carry_out(&plan).await;
+        self.live.name_holders(&*self.source).await;
+        self.remember_ports().await;
         self.live.make_room();
         let gone = std::mem::replace(&mut self.withheld, withheld).into_keys().collect();
         let started = self.live.tunnels.keys().filter(|name| !before.contains(*name)).cloned().collect();
@@ -226,18 +231,21 @@ impl Live {
     fn listener(&self, tunnel: &Tunnel) -> Listener {
         let listen = tunnel.edition.spec.listen;
         let owned = |address: &SocketAddr| tunnel.bound.iter().any(|b| b.listeners.contains_key(address));
-        let complete = if listen.port() == 0 {
-            tunnel.bound.iter().any(|bound| bound.listen == listen)
-        } else {
-            listen.addresses(self.ipv6_loopback).iter().all(owned)
-        };
+        let found = tunnel.bound.iter().find(|bound| bound.listen == listen);
+        let complete = listen.addresses(self.ipv6_loopback).iter().all(owned);
         match &tunnel.unbound {
-            _ if complete => Listener::Bound,
-            None => Listener::Unbound,
-            Some(unbound) if tunnel.bound.is_empty() => {
-                Listener::Blocked { reason: unbound.reason.clone(), next_retry: Some(unbound.at.into_std()) }
+            _ if complete || found.is_some() && (listen.port() == 0 || tunnel.edition.spec.auto) => {
+                Listener::Bound
             }
-            Some(unbound) => Listener::Elsewhere(unbound.reason.clone()),
+            _ if let Some(taken) = found.and_then(|bound| bound.instead.as_ref()) => {
+                Listener::Elsewhere(taken.reason.clone())
+            }
+            None => Listener::Unbound,
+            Some(unbound) if tunnel.bound.is_empty() => Listener::Blocked {
+                reason: unbound.taken.reason.clone(),
+                next_retry: Some(unbound.at.into_std()),
+            },
+            Some(unbound) => Listener::Elsewhere(unbound.taken.reason.clone()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What std and tokio do not offer on a TCP socket.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +11,38 @@ use tokio::net::TcpStream;
 #[cfg(target_os = "linux")]
 mod diag;
 #[cfg(target_os = "linux")]
+mod holder;
+#[cfg(target_os = "linux")]
 mod table;
+
+mod privileged;
+mod quiet;
+
+pub use privileged::{is_privileged, privilege_remedy};
+pub use quiet::quiet_ports;
+
+/// A program that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub id: u32,
+    /// Its name, as the system has it: anything may stand there.
+    pub name: String,
+}
+
+/// Who has a local address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A program of this user, or one that this user may look into.
+    Process {
+        /// Which.
+        process: Process,
+        /// Whether it listens there; otherwise it is its end of a connection to elsewhere.
+        listens: bool,
+    },
+    /// A program of another user, whose name or number this is. Which program is not for this user to see.
+    User(String),
+}
 
 /// How much the kernel takes beyond what the other end lets it send: what stands behind more than this, a ping for
 /// one, has not left.
@@ -37,6 +69,36 @@ pub fn prepare_outgoing(stream: &TcpStream) -> io::Result<()> {
 /// Whether this machine has `::1`. Systems without it say so in several ways.
 pub fn has_ipv6_loopback() -> bool {
     std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// Who has each of these local addresses, where the system tells. It reads much: not for the runtime's own threads.
+#[cfg(target_os = "linux")]
+pub fn holders(addresses: &[SocketAddr]) -> BTreeMap<SocketAddr, Holder> {
+    holder::of_addresses(addresses)
+}
+
+/// Here the system does not tell without calls that std has not.
+#[cfg(not(target_os = "linux"))]
+pub fn holders(_addresses: &[SocketAddr]) -> BTreeMap<SocketAddr, Holder> {
+    BTreeMap::new()
+}
+
+/// What a person types to see who has a port, with the rights that this takes.
+#[cfg(target_os = "linux")]
+pub fn who_has(port: u16) -> String {
+    format!("sudo ss -tanp 'sport = :{port}'")
+}
+
+/// What a person types to see who has a port, with the rights that this takes.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn who_has(port: u16) -> String {
+    format!("sudo lsof -nP -iTCP:{port}")
+}
+
+/// What a person types to see who has a port, in PowerShell.
+#[cfg(windows)]
+pub fn who_has(port: u16) -> String {
+    format!("Get-Process -Id (Get-NetTCPConnection -LocalPort {port}).OwningProcess")
 }
 
 /// Sets up an accepted local connection.

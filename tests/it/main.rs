@@ -3,6 +3,8 @@
 //! Modules of helpers are marked `cfg(test)`, which they are anyway: it tells clippy that they are tests.
 
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 #[cfg(unix)]
 mod admin;
 mod chosen;

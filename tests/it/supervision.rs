@@ -202,6 +202,7 @@ fn desired(tunnels: &[&str], listen: Listen, behaviour: &Behaviour) -> Desired {
         desired.targets.insert(name(bastion), target);
         let tunnel_of = Tunnel {
             listen,
+            auto: false,
             target: name(bastion),
             port: Port::new(port).unwrap(),
             profiles: BTreeSet::new(),

@@ -24,7 +24,8 @@ const ONE_TUNNEL: Kind =
     Kind::Either(&[Kind::Pattern("^\\s*[^>]*[^>\\s]\\s*->\\s*[^>]+:[0-9]+\\s*$"), Kind::Table(&TUNNEL)]);
 
 /// A port of its own, or an address with one.
-const LISTEN: Kind = Kind::Either(&[Kind::Number(LISTEN_PORTS), Kind::Pattern("^(.+:)?[0-9]+$")]);
+const LISTEN: Kind =
+    Kind::Either(&[Kind::Number(LISTEN_PORTS), Kind::Words(&["auto"]), Kind::Pattern("^(.+:)?[0-9]+$")]);
 
 const TENANT: &str = "^[A-Za-z0-9.-]+$";
 pub(super) const CLIENT: &str = "^[A-Za-z0-9-]+$";
@@ -118,6 +119,12 @@ const BACKOFF_KEY: Key = key(
     Kind::Table(&BACKOFF),
     "How long to wait after a failure that may pass by itself, before the next attempt.",
 );
+const ON_PORT_TAKEN: Key = key(
+    "on_port_taken",
+    Kind::Words(&["fail", "next"]),
+    "When another program has the local port: the tunnel does not listen and says who has it, or it listens on the next \
+     free port. Default: \"fail\".",
+);
 const PORT_OFFSET: Key = key(
     "port_offset",
     Kind::Number(OFFSETS),
@@ -142,6 +149,7 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
             "Where a bare port listens: \"localhost\" (127.0.0.1 and ::1) or one address. Default: \"localhost\".",
         ),
         PORT_OFFSET,
+        ON_PORT_TAKEN,
         CONNECT_TIMEOUT,
         IDLE_CLOSE,
         MAX_LIFETIME,
@@ -155,7 +163,7 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         PREWARM_DIAL,
         BACKOFF_KEY,
     ],
-    later: &["on_port_taken", "worktree_offset", "stop_grace"],
+    later: &["worktree_offset", "stop_grace"],
 };
 
 pub(in crate::config) const BASTION: Keys = Keys {
@@ -216,7 +224,11 @@ const VARIABLE: &str = "^([A-Z_][A-Z0-9_]*)?(HOST|PORT|ADDR|URL|URI|DSN|ENDPOINT
 pub(in crate::config) const TUNNEL: Keys = Keys {
     place: "[tunnels.NAME]",
     known: &[
-        key("listen", LISTEN, "A port, or an address and a port; port 0 takes any free one."),
+        key(
+            "listen",
+            LISTEN,
+            "A port, or an address and a port; port 0 takes any free one, \"auto\" one that stays the same. Default: \"auto\".",
+        ),
         key("target", Kind::Text, "Where it leads. Default: the target of the tunnel's own name."),
         key("port", Kind::Number(PORTS), "The port on the target."),
         key("enabled", Kind::Flag, "false takes the tunnel out. Default: true."),
@@ -236,6 +248,7 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
             "Variables for programs that use it, with {host}, {port} and {addr}.",
         ),
         PORT_OFFSET,
+        ON_PORT_TAKEN,
         CONNECT_TIMEOUT,
         IDLE_CLOSE,
         MAX_LIFETIME,
@@ -249,5 +262,5 @@ pub(in crate::config) const TUNNEL: Keys = Keys {
         PREWARM_DIAL,
         BACKOFF_KEY,
     ],
-    later: &["mode", "to", "via", "host", "on_port_taken"],
+    later: &["mode", "to", "via", "host"],
 };

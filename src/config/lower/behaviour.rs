@@ -10,7 +10,7 @@ use crate::config::diagnostic::{Diagnostic, quote};
 use crate::config::keys;
 use crate::config::reader::{Field, Text};
 use crate::config::shapes::{Backoff as RawBackoff, Behaviour as RawBehaviour};
-use crate::model::{Behaviour, OnOutage, Port, Probe};
+use crate::model::{Behaviour, OnOutage, OnPortTaken, Port, Probe};
 
 /// No wait between attempts is longer: who mends what was broken must not have to wait half a day.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -36,6 +36,8 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
     let on_outage = choice(raw.on_outage.as_ref(), "on_outage", &words, found);
     let max_connections = whole(raw.max_connections.as_ref(), "max_connections", keys::CONNECTIONS, found);
     let prewarm = whole(raw.prewarm.as_ref(), "prewarm", keys::PREWARM, found);
+    let words = [("fail", OnPortTaken::Fail), ("next", OnPortTaken::Next)];
+    let on_port_taken = choice(raw.on_port_taken.as_ref(), "on_port_taken", &words, found);
     let probe = given(raw.probe.as_ref()).and_then(|text| probe(text, found));
     let dial = given(raw.prewarm_dial.as_ref());
     let dial_at = dial.map(toml::Spanned::span).or_else(|| basis.dial_at.clone());
@@ -53,6 +55,7 @@ pub(super) fn lower(raw: &RawBehaviour, basis: &Basis, found: &mut Found) -> Bas
         prewarm_dial: dial.map_or(held.prewarm_dial, |dial| *dial.get_ref()),
         lazy: given(raw.lazy.as_ref()).map_or(held.lazy, |lazy| *lazy.get_ref()),
         backoff,
+        on_port_taken: on_port_taken.unwrap_or(held.on_port_taken),
     };
     Basis { behaviour, initial_at, max_at, dial_at }
 }

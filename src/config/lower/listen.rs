@@ -26,6 +26,8 @@ pub(super) struct Host {
 #[derive(Debug)]
 pub(super) struct Place {
     listen: Listen,
+    /// Whether its port is ours to choose.
+    pub(super) auto: bool,
     pub(super) span: Range<usize>,
     /// Where the address itself stands, if it came from `listen_host`.
     host_at: Option<Range<usize>>,
@@ -76,7 +78,12 @@ impl Host {
     /// One port on this host.
     pub(super) fn port(&self, port: u16, span: Range<usize>) -> Place {
         let listen = self.address.map_or(Listen::Localhost(port), |ip| Listen::Address(ip, port));
-        Place { listen, span, host_at: self.at.clone() }
+        Place { listen, auto: false, span, host_at: self.at.clone() }
+    }
+
+    /// A port on this host that is ours to choose.
+    pub(super) fn auto(&self, span: Range<usize>) -> Place {
+        Place { auto: true, ..self.port(0, span) }
     }
 }
 
@@ -87,9 +94,11 @@ pub(super) fn parse(text: &Text, part: Range<usize>, host: &Host, found: &mut Fo
     if is_number(written) {
         return port(written, span.clone(), found).map(|port| host.port(port, span));
     }
-    if written == "auto" || written.starts_with("unix:") {
-        let what = if written == "auto" { "auto" } else { "unix:" };
-        let message = format!("`{what}` as a listen address is not supported yet");
+    if written == "auto" {
+        return Some(host.auto(span));
+    }
+    if written.starts_with("unix:") {
+        let message = "`unix:` as a listen address is not supported yet";
         found.push(
             Diagnostic::new(codes::NOT_SUPPORTED_YET, span, message, "this version cannot do it")
                 .help("give a port, such as 5432; 0 takes any free one"),
@@ -120,6 +129,7 @@ pub(super) fn parse(text: &Text, part: Range<usize>, host: &Host, found: &mut Fo
             let ip = ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
             return port(digits, span.clone(), found).map(|port| Place {
                 listen: listen(ip, port),
+                auto: false,
                 span,
                 host_at: None,
             });
@@ -141,7 +151,8 @@ fn no_address(written: &str, span: Range<usize>) -> Diagnostic {
             wrong.help(format!("an IPv6 address goes into brackets: `[{host}]:{digits}`"))
         }
         None => wrong.help(
-            "it looks like `5432`, `127.0.0.1:5432`, `[::1]:5432` or `localhost:5432`; 0 takes any free port",
+            "it looks like `5432`, `127.0.0.1:5432`, `[::1]:5432` or `localhost:5432`; 0 takes any free port, `auto` one that \
+             stays the same",
         ),
     }
 }

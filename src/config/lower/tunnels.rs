@@ -28,12 +28,21 @@ struct Context<'a> {
 struct Parts {
     /// Whether it is wanted at all.
     enabled: bool,
-    listen: Option<(Listen, Range<usize>)>,
+    listen: Option<Settled>,
     target: Option<Name>,
     port: Option<Port>,
     profiles: BTreeSet<Name>,
     env: BTreeMap<String, String>,
     basis: Basis,
+}
+
+/// Where a tunnel listens.
+#[derive(Clone)]
+struct Settled {
+    listen: Listen,
+    /// Whether the port there is ours to choose.
+    auto: bool,
+    span: Range<usize>,
 }
 
 /// Lowers all tunnels; those with a mistake, and those that are not enabled, are left out.
@@ -58,14 +67,14 @@ pub(super) fn lower(file: &File, found: &mut Found) -> BTreeMap<Name, Tunnel> {
             behaviour::check_dial(basis, *port, &entry.key, found);
         }
         let Some(parts) = parts.filter(|parts| parts.enabled) else { continue };
-        if let Some((listen, span)) = &parts.listen {
+        if let Some(Settled { listen, span, .. }) = &parts.listen {
             taken.claim(&entry.name, *listen, span, found);
         }
-        if let (Some(name), Some((listen, _)), Some(target), Some(port)) =
+        if let (Some(name), Some(Settled { listen, auto, .. }), Some(target), Some(port)) =
             (name, parts.listen, parts.target, parts.port)
         {
             let Parts { profiles, env, basis: Basis { behaviour, .. }, .. } = parts;
-            tunnels.insert(name, Tunnel { listen, target, port, profiles, env, behaviour });
+            tunnels.insert(name, Tunnel { listen, auto, target, port, profiles, env, behaviour });
         }
     }
     tunnels
@@ -140,13 +149,9 @@ fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts>
     Some(parts(target, port))
 }
 
-fn settle(
-    place: &Place,
-    exposed: &Exposed,
-    offset: Option<&Offset>,
-    found: &mut Found,
-) -> Option<(Listen, Range<usize>)> {
-    place.settle(exposed, offset, found).map(|listen| (listen, place.span.clone()))
+fn settle(place: &Place, exposed: &Exposed, offset: Option<&Offset>, found: &mut Found) -> Option<Settled> {
+    let listen = place.settle(exposed, offset, found)?;
+    Some(Settled { listen, auto: place.auto, span: place.span.clone() })
 }
 
 /// How a tunnel in short form is written so that it can say `expose = true`.
@@ -182,17 +187,8 @@ fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mu
     let offset = if raw.port_offset.is_some() { own_offset.as_ref() } else { context.offset.as_ref() };
     let place = match &raw.listen {
         Some(field) => field.value.as_ref().and_then(|value| long_listen(value, &context.host, found)),
-        None => {
-            if !raw.spoilt {
-                let label = "without one it would be `auto`, which is not supported yet";
-                found.push(missing(
-                    "listen",
-                    label,
-                    "add `listen = 5432`, or `listen = 0` for any free port",
-                ));
-            }
-            None
-        }
+        // Which one it was to be is not known when a key was refused that may have said it.
+        None => (!raw.spoilt).then(|| context.host.auto(entry.key.clone())),
     };
     let listen = place.and_then(|place| settle(&place, &exposed, offset, found));
     let port = match &raw.port {

@@ -1,7 +1,7 @@
 //! What the keys of behaviour, exposure, identity and place lower to.
 
 use super::*;
-use crate::model::{CredentialKind, OnOutage, Probe};
+use crate::model::{CredentialKind, OnOutage, OnPortTaken, Probe};
 
 const WEB: &str = "[bastions.hub]\n[targets]\nweb = { vm = \"vm\" }\n";
 
@@ -25,6 +25,7 @@ fn behaviour_comes_from_the_tunnel_then_the_defaults_then_nowhere() {
         prewarm: 3,
         prewarm_dial: true,
         backoff: (seconds(1), seconds(10)),
+        on_port_taken: OnPortTaken::Next,
         ..Behaviour::default()
     };
     assert_eq!(behaviour("a"), defaults);
@@ -200,4 +201,16 @@ fn every_probe_has_its_word() {
         let expected = if wrong == "ssh" { "not-supported-yet" } else { "invalid-value" };
         assert_eq!(found, [expected], "{wrong}");
     }
+}
+
+#[test]
+fn a_port_that_nobody_names_is_ours_to_choose() {
+    let tunnels = loaded(include_str!("../../../tests/config/valid/auto.toml")).tunnels;
+    assert_eq!(tunnels.len(), 3);
+    for tunnel in tunnels.values() {
+        assert_eq!((tunnel.listen, tunnel.auto), (Listen::Localhost(0), true));
+    }
+    let host = "[defaults]\nlisten_host = \"127.0.0.2\"\n[tunnels]\na = { target = \"web\", port = 80 }\n";
+    let listen = tunnel(&format!("{WEB}{host}"), "a").listen;
+    assert_eq!(listen, Listen::Address([127, 0, 0, 2].into(), 0));
 }

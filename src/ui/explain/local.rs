@@ -11,7 +11,8 @@ pub(super) const ALL: &[Explanation] = &[
         happened: "Another program listens there.",
         cause: "The port is used by another tunnel, workspace or server on this machine. `localhost` is taken when either \
                 127.0.0.1 or ::1 is.",
-        remedy: "Stop that program, or choose another local port; 0 takes any free one.",
+        remedy: "Stop that program, or choose another local port; 0 takes any free one. The message names the program, or the \
+                 workspace with what stops it, where the system tells: on Linux, for programs of yours.",
         who: who::YOU,
     },
     Explanation {
@@ -19,8 +20,9 @@ pub(super) const ALL: &[Explanation] = &[
         tried: LISTENING,
         happened: "The system did not allow a port below 1024.",
         cause: "On most systems these ports need a right that this user lacks.",
-        remedy: "Choose a port from 1024. On Linux, `sysctl net.ipv4.ip_unprivileged_port_start=80` opens them to all \
-                 users, `setcap cap_net_bind_service=+ep` to one program.",
+        remedy: "Choose a port from 1024; `port_offset` moves all of a workspace. On Linux, `sudo sysctl \
+                 net.ipv4.ip_unprivileged_port_start=80` opens them to all users, `sudo setcap \
+                 cap_net_bind_service=+ep` to one program.",
         who: who::YOU,
     },
     Explanation {

@@ -123,6 +123,7 @@ async fn values_and_where_they_came_from() {
     tunnels.page.max_connections  0                                       default
     tunnels.page.max_lifetime     "0s"                                    default
     tunnels.page.on_outage        "hold"                                  default
+    tunnels.page.on_port_taken    "fail"                                  default
     tunnels.page.port             80                                      bastion.toml:10
     tunnels.page.prewarm          0                                       default
     tunnels.page.prewarm_dial     false                                   default

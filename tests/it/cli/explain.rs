@@ -26,7 +26,7 @@ async fn a_code_for_programs() {
     insta::assert_snapshot!(said(&["explain", "port-taken", "--format", "json"]).await, @r#"
     exit 0
     ----- out
-    {"version":1,"code":"port-taken","tried":"Listening on the tunnel's local address.","happened":"Another program listens there.","cause":"The port is used by another tunnel, workspace or server on this machine. `localhost` is taken when either 127.0.0.1 or ::1 is.","remedy":"Stop that program, or choose another local port; 0 takes any free one.","who":"you"}
+    {"version":1,"code":"port-taken","tried":"Listening on the tunnel's local address.","happened":"Another program listens there.","cause":"The port is used by another tunnel, workspace or server on this machine. `localhost` is taken when either 127.0.0.1 or ::1 is.","remedy":"Stop that program, or choose another local port; 0 takes any free one. The message names the program, or the workspace with what stops it, where the system tells: on Linux, for programs of yours.","who":"you"}
     "#);
 }
 

@@ -71,7 +71,7 @@ async fn said_of(workspace: &str, arguments: &[&str]) -> String {
     words(&env, &env.run(arguments).await)
 }
 
-const TUNNEL: &[&str] = &[
+pub(crate) const TUNNEL: &[&str] = &[
     "tunnel",
     "--cloud",
     "emulator",

@@ -45,7 +45,7 @@ async fn a_port_that_is_taken() {
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = other.local_addr().unwrap().port().to_string();
     let told = said(&[TUNNEL, &["--port", &port]].concat()).await;
-    insta::assert_snapshot!(told.replace(&port, "PORT"), @r#"
+    insta::assert_snapshot!(crate::addresses::anonymous(&told).replace(&port, "PORT"), @r#"
     exit 5
     ----- err
     Azure is emulated in this process: no account, no cost
@@ -57,7 +57,7 @@ async fn a_port_that_is_taken() {
     env.workspace(&WORKSPACE.replace("\"0 ->", &format!("\"{port} ->")));
     let up = env.up(&[]);
     let line = up.wait_line(|line| line.starts_with("blocked"), "a blocked tunnel").await;
-    insta::assert_snapshot!(line.replace(&port, "PORT"), @"blocked  page         listening on 127.0.0.1:PORT: another program listens there [port-taken]; looked at again in 60 s");
+    insta::assert_snapshot!(crate::addresses::anonymous(&line).replace(&port, "PORT"), @"blocked  page         listening on 127.0.0.1:PORT: another program listens there [port-taken]; looked at again in 60 s");
     up.stop().await;
 }
 

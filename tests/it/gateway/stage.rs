@@ -258,6 +258,7 @@ pub(super) fn desired(target: impl Into<Locator>, to: u16, connect_timeout: Dura
     let name = |text: &str| Name::new(text).unwrap();
     let tunnel = Tunnel {
         listen: Listen::Localhost(0),
+        auto: false,
         target: name("target"),
         port: port(to),
         profiles: BTreeSet::new(),

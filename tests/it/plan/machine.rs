@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use bastion::model::{Listen, Name};
+use bastion::model::{Listen, Name, OnPortTaken};
 use bastion::plan::{Action, Actual, Bound, Live, Plan, Spec};
 
 /// How a step went.
@@ -110,7 +110,9 @@ impl Machine {
     fn bind(&mut self, tunnel: &Name, listen: Listen, addresses: &[SocketAddr]) -> Outcome {
         assert!(self.tunnels.contains_key(tunnel), "{tunnel} is not there");
         assert!(!addresses.is_empty(), "a bind of nothing");
-        let Some(addresses) = self.real(addresses) else { return Outcome::Failed };
+        let Some(addresses) = self.real(addresses).or_else(|| self.next(tunnel, listen)) else {
+            return Outcome::Failed;
+        };
         for address in &addresses {
             let twice = self.sockets.iter().find(|(bound, _)| clash(**bound, *address));
             assert!(twice.is_none(), "{tunnel} binds {address}, and there is {twice:?}");
@@ -136,6 +138,31 @@ impl Machine {
             !foreign(address) && !self.sockets.keys().any(|bound| clash(*bound, *address))
         };
         (80..=u16::MAX).map(at).find(|all| all.iter().all(free))
+    }
+
+    /// All that a `listen` means, on the first port after its own that is free and that no tunnel names, where that will
+    /// do. What the tunnel has of its own port is let go.
+    fn next(&mut self, tunnel: &Name, listen: Listen) -> Option<Vec<SocketAddr>> {
+        let takes_next = |spec: &Spec| spec.behaviour.on_port_taken == OnPortTaken::Next;
+        if listen.port() == 0 || !takes_next(&self.tunnels[tunnel].spec) {
+            return None;
+        }
+        let named: BTreeSet<u16> = self.tunnels.values().map(|live| live.spec.listen.port()).collect();
+        let free = |address: &SocketAddr| {
+            let taken = self.foreign.iter().chain(self.sockets.keys());
+            !named.contains(&address.port()) && !taken.into_iter().any(|other| clash(*other, *address))
+        };
+        let at = |port: u16| {
+            let all = addresses(listen, self.ipv6_loopback).into_iter();
+            all.map(|a| SocketAddr::new(a.ip(), port)).collect::<Vec<_>>()
+        };
+        let found = (listen.port() + 1..=u16::MAX).map(at).find(|all| all.iter().all(free))?;
+        let own: BTreeSet<_> = addresses(listen, self.ipv6_loopback).into_iter().collect();
+        let own: BTreeSet<_> = own.intersection(&self.owned(tunnel)).copied().collect();
+        if !own.is_empty() {
+            self.let_go(tunnel, &own, None);
+        }
+        Some(found)
     }
 
     fn let_go(&mut self, tunnel: &Name, addresses: &BTreeSet<SocketAddr>, heir: Option<&Name>) {
@@ -186,7 +213,8 @@ impl Machine {
     /// Whether a tunnel owns just what it should.
     pub(crate) fn listens(&self, name: &Name, spec: &Spec) -> bool {
         let (owned, wanted) = (self.owned(name), addresses(spec.listen, self.ipv6_loopback));
-        if spec.listen.port() != 0 {
+        let takes_next = spec.behaviour.on_port_taken == OnPortTaken::Next;
+        if spec.listen.port() != 0 && !takes_next {
             return owned == wanted.into_iter().collect();
         }
         let ips = |all: Vec<SocketAddr>| all.into_iter().map(|a| a.ip()).collect::<BTreeSet<_>>();

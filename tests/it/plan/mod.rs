@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bastion::model::{Behaviour, Endpoint, Identity, Limits, Listen, Name, Port, ResourceId};
+use bastion::model::{Behaviour, Endpoint, Identity, Limits, Listen, Name, OnPortTaken, Port, ResourceId};
 use bastion::plan::{Action, Actual, Bound, Live, Path, Plan, Spec, between};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -32,6 +32,7 @@ fn spec(listen: Listen, target: &str, drain: u64) -> Spec {
     let id = |kind, name| ResourceId::compose("s", "rg", kind, name).unwrap();
     Spec {
         listen,
+        auto: false,
         target: name(target),
         route: name("hub"),
         path: Path {
@@ -65,8 +66,12 @@ fn settle(tunnels: Vec<(&str, Spec)>) -> Desired {
 fn any_spec() -> impl Strategy<Value = Spec> {
     let hosts = prop_oneof![3 => Just("localhost"), 2 => select(&HOSTS[..])];
     let listens = (hosts, select(&PORTS[..])).prop_map(|(host, port)| listen(host, port));
-    (listens, select(&["x", "y"][..]), 0..2_u64)
-        .prop_map(|(listen, target, drain)| spec(listen, target, drain))
+    let taken = prop_oneof![2 => Just(OnPortTaken::Fail), 1 => Just(OnPortTaken::Next)];
+    (listens, select(&["x", "y"][..]), 0..2_u64, taken).prop_map(|(listen, target, drain, on_port_taken)| {
+        let mut spec = spec(listen, target, drain);
+        spec.behaviour.on_port_taken = on_port_taken;
+        spec
+    })
 }
 
 /// What a file says, and then says instead: a fresh start, or the same with names, listens or targets shuffled.
@@ -190,7 +195,10 @@ proptest! {
         let before = machine.sockets.clone();
         machine.foreign = foreign;
         machine.run(&between(&machine.actual(), &desired));
-        for (name, spec) in desired.iter().filter(|(_, spec)| spec.listen.port() != 0) {
+        let fixed = |spec: &Spec| {
+            spec.listen.port() != 0 && spec.behaviour.on_port_taken == OnPortTaken::Fail
+        };
+        for (name, spec) in desired.iter().filter(|(_, spec)| fixed(spec)) {
             for address in addresses(spec.listen, machine.ipv6_loopback) {
                 if let Some(socket) = before.get(&address) {
                     let now = machine.sockets.get(&address);

@@ -4,6 +4,7 @@ use tokio::net::TcpListener;
 
 use super::knocker::Knocker;
 use super::{Scene, closed, free_port, goes_on, greeted, is_ready, live};
+use crate::addresses::anonymous;
 
 const SAYS_NO: &str = "cannot be used as it is now";
 
@@ -22,7 +23,7 @@ async fn a_port_that_is_taken_leaves_the_old_one_working() {
 
     scene.edit(&format!("a = \"{taken} -> one:7\"\nb = \"0 -> two:7\"\n"));
     let line = scene.up.wait_line(|line| line.contains("port-taken"), "the port is taken").await;
-    insta::assert_snapshot!(super::words(&line, &[(old, "OLD"), (taken, "TAKEN")]), @"ready    a            127.0.0.1:OLD -> one:7 through hub; but listening on 127.0.0.1:TAKEN: another program listens there [port-taken]");
+    insta::assert_snapshot!(super::words(&anonymous(&line), &[(old, "OLD"), (taken, "TAKEN")]), @"ready    a            127.0.0.1:OLD -> one:7 through hub; but listening on 127.0.0.1:TAKEN: another program listens there [port-taken]");
     let a = scene.tunnel("a", |a| a.code.is_some()).await;
     assert_eq!((&*a.state, a.code.as_deref()), ("ready", Some("port-taken")));
     drop(greeted(old).await.unwrap());
@@ -68,7 +69,7 @@ async fn a_new_tunnel_on_a_taken_port_is_blocked_and_others_come_up() {
     let is_it = |line: &str| line.starts_with("blocked");
     let line = scene.up.wait_line(is_it, "a blocked tunnel").await;
     let (line, _when) = line.split_once("; looked at again in ").unwrap();
-    insta::assert_snapshot!(super::words(line, &[(taken, "TAKEN")]), @"blocked  b            listening on 127.0.0.1:TAKEN: another program listens there [port-taken]");
+    insta::assert_snapshot!(super::words(&anonymous(line), &[(taken, "TAKEN")]), @"blocked  b            listening on 127.0.0.1:TAKEN: another program listens there [port-taken]");
     drop(other);
     let saved = scene.save(&(scene.text(&text) + "# Again.\n"));
     drop(live(taken, "two", saved, "added, once the port was free").await);

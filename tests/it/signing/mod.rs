@@ -188,6 +188,7 @@ fn desired(users: &[(&str, Identity)]) -> Desired {
         desired.targets.insert(name(letter), Target { bastion: name(letter), locator });
         let tunnel = Tunnel {
             listen: Listen::Localhost(0),
+            auto: false,
             target: name(letter),
             port: port(7),
             profiles: BTreeSet::new(),
