@@ -87,7 +87,7 @@ pub(super) async fn run(
     printer: Printer,
 ) -> Result<ExitStatus, Failure> {
     // A mistake in it is told before anything is done.
-    load::network(settings, printer)?;
+    load::network(settings, printer, "nothing was removed")?;
     let places = settings.places();
     let mut report = Report { dry_run: arguments.dry_run, ..Report::default() };
     here(&places, &mut report);

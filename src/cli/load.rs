@@ -66,10 +66,11 @@ pub(super) fn load(settings: &Settings, printer: Printer) -> Result<Desired, Fai
     checked(settings, printer, "nothing was started").map(|checked| checked.desired)
 }
 
-/// What the user's own configuration says of the way to Azure, for a command that has no workspace.
-pub(super) fn network(settings: &Settings, printer: Printer) -> Result<NetworkRules, Failure> {
+/// What the user's own configuration says of the way to Azure, for a command that has no workspace; and what a mistake in
+/// it leads to.
+pub(super) fn network(settings: &Settings, printer: Printer, so: &str) -> Result<NetworkRules, Failure> {
     match Workspace::none(&place(settings)?, None) {
-        Some(none) => Ok(checked_in(&none, settings, printer, "nothing was started")?.network),
+        Some(none) => Ok(checked_in(&none, settings, printer, so)?.network),
         None => Ok(NetworkRules::default()),
     }
 }
@@ -83,7 +84,7 @@ pub(super) fn cloud(
 ) -> Result<(Cloud, NetworkRules), Failure> {
     let built_in = Cloud::BUILT_IN.iter().find(|(name, _)| *name == word);
     if let Some((_, cloud)) = built_in {
-        return Ok((cloud.clone(), network(settings, printer)?));
+        return Ok((cloud.clone(), network(settings, printer, "nothing was started")?));
     }
     let mut defined = Vec::new();
     if let Some(none) = Workspace::none(&place(settings)?, Some(word)) {

@@ -86,7 +86,7 @@ fn askers(settings: &Settings, printer: Printer) -> Result<(Cloud, NetworkRules,
     if let Err(FindError::None { .. }) = &found
         && settings.file.is_none()
     {
-        return Ok((Cloud::Public, load::network(settings, printer)?, nobody()));
+        return Ok((Cloud::Public, load::network(settings, printer, "nothing was started")?, nobody()));
     }
     let Checked { desired, network, .. } = load::checked(settings, printer, "nobody was asked")?;
     let mut identities: BTreeMap<Identity, Vec<Name>> = BTreeMap::new();

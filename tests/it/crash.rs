@@ -22,8 +22,9 @@ use crate::server::Server;
 
 /// How many local programs there are.
 const PROGRAMS: usize = 8;
-/// How long an answer may be under way between the emulator and the journal, on a machine that does much besides.
-const ON_THE_WAY: Duration = Duration::from_secs(1);
+/// How long an answer may be under way between the emulator and the journal. 10 ms is usual; on a machine that does much
+/// besides, both wait for their turn.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
 
 /// A session, as the log has it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +33,9 @@ struct Session {
     used: bool,
     deleted: bool,
 }
+
+/// A session that somebody knew: its number, what became of it, how long before a kill it was granted.
+type Known = (u64, Session, Option<i128>);
 
 /// A program that opens a connection, uses it for a moment, and opens the next.
 async fn program(address: SocketAddr) {
@@ -64,19 +68,17 @@ fn sessions(env: &TestEnv) -> BTreeMap<u64, Session> {
     sessions
 }
 
-/// Sessions that are not deleted and that somebody knew, each with how long before a kill it was granted (in ms); and
-/// how many of the others that no process can have known.
-fn left(env: &TestEnv, kills: &[Timestamp]) -> (Vec<(u64, Session, Option<i128>)>, usize) {
-    let (mut known, mut unknown) = (Vec::new(), 0);
+/// Sessions that are not deleted and that somebody knew; and how long (in ms) before a kill each of the others was granted,
+/// which no process can have known.
+fn left(env: &TestEnv, kills: &[Timestamp]) -> (Vec<Known>, Vec<i128>) {
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for (number, session) in sessions(env).into_iter().filter(|(_, session)| !session.deleted) {
         // The log's clock has milliseconds.
         let before = kills.iter().map(|kill| kill.duration_since(session.granted).as_millis());
         let before = before.filter(|before| *before >= -1).min();
-        let on_the_way = before.is_some_and(|before| before <= ON_THE_WAY.as_millis() as i128);
-        if on_the_way && !session.used {
-            unknown += 1;
-        } else {
-            known.push((number, session, before));
+        match before {
+            Some(before) if !session.used && before <= ON_THE_WAY.as_millis() as i128 => unknown.push(before),
+            _ => known.push((number, session, before)),
         }
     }
     (known, unknown)
@@ -129,12 +131,14 @@ async fn whatever_was_open_when_it_was_killed_is_deleted_by_the_next() {
     let all = sessions(&env);
     let used = all.values().filter(|session| session.used).count();
     println!(
-        "{rounds} kills: {} sessions granted, {used} used, {} deleted; {unknown} never known to who was killed",
+        "{rounds} kills: {} sessions granted, {used} used, {} deleted; {} never known to who was killed, granted up to {} ms before",
         all.len(),
-        all.len() - unknown
+        all.len() - unknown.len(),
+        unknown.len(),
+        unknown.iter().max().unwrap_or(&0)
     );
     assert!(known.is_empty(), "these are left: {known:#?}");
-    assert!(unknown <= kills.len() * (PROGRAMS + 1), "{unknown} sessions were lost on the way");
+    assert!(unknown.len() <= kills.len() * (PROGRAMS + 1), "lost on the way: {unknown:?}");
     assert!(used > 0 && said.contains("that a `bastion` before this one left in Azure"), "{said}");
     assert_eq!(env.sessions().violations, [""; 0]);
 

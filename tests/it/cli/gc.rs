@@ -237,6 +237,6 @@ async fn a_mistake_in_the_users_own_configuration_is_told_before_anything_is_don
     std::fs::create_dir_all(&config).unwrap();
     std::fs::write(config.join("config.toml"), "[network]\nproxy = 1\n").unwrap();
     let said = room.gc(true, &[]).await;
-    assert!(said.starts_with("exit 2\n") && said.contains("nothing was started"), "{said}");
+    assert!(said.starts_with("exit 2\n") && said.contains("nothing was removed"), "{said}");
     assert_eq!((files(&room.env).len(), room.open()), (5, 1));
 }
