@@ -179,6 +179,9 @@ impl Desk {
             if let Err(error) = book.remove() {
                 tracing::debug!(path = %path.display(), %error, "an empty journal could not be removed");
             }
+        } else {
+            // Let go before it is said: whoever hears of the end may want the file.
+            drop(book);
         }
         self.written.send_replace(ENDED);
     }
