@@ -12,12 +12,14 @@ mod lock;
 mod places;
 mod ports;
 mod record;
+mod worktrees;
 
 pub use grants::{Grants, GrantsError};
 pub use lock::{ClaimError, Lock, holder, list};
 pub use places::{Places, Surroundings};
 pub use ports::{Ports, PortsError};
 pub use record::Owner;
+pub use worktrees::{Worktrees, WorktreesError};
 
 /// What makes an instance that one and no other, beside its user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,8 @@
 //! The tables that say what is wanted: all but `[emulator]`.
 
 use super::{
-    CONNECTIONS, EMULATOR, Key, Keys, Kind, LISTEN_PORTS, NAME, OFFSETS, PORTS, SESSIONS, SETUPS, key,
+    CONNECTIONS, EMULATOR, Key, Keys, Kind, LISTEN_PORTS, NAME, OFFSETS, PORTS, SESSIONS, SETUPS,
+    WORKTREE_OFFSETS, key,
 };
 
 pub(in crate::config) const ROOT: Keys = Keys {
@@ -123,6 +124,11 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
             "Where a bare port listens: \"localhost\" (127.0.0.1 and ::1) or one address. Default: \"localhost\".",
         ),
         PORT_OFFSET,
+        key(
+            "worktree_offset",
+            Kind::Number(WORKTREE_OFFSETS),
+            "Added to every local port that is a number, as many times as the number of the linked git worktree says; never in the main checkout. Default: 0.",
+        ),
         ON_PORT_TAKEN,
         CONNECT_TIMEOUT,
         KEEPALIVE,
@@ -132,15 +138,7 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         PROBE,
         BACKOFF_KEY,
     ],
-    later: &[
-        "idle_close",
-        "max_lifetime",
-        "prewarm",
-        "prewarm_dial",
-        "lazy",
-        "worktree_offset",
-        "stop_grace",
-    ],
+    later: &["idle_close", "max_lifetime", "prewarm", "prewarm_dial", "lazy", "stop_grace"],
 };
 
 pub(in crate::config) const BASTION: Keys = Keys {
