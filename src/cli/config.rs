@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::load::{Checked, checked};
+use super::declaration::WORKTREE_OFFSET;
+use super::load::{Checked, checked_in, find};
 use super::settings::Settings;
 use super::{ExitStatus, Failure, Format};
 use crate::config::{Origin, Value, defaults_of, listen_key};
@@ -18,7 +19,8 @@ use crate::ui::{self, Printer};
 pub(super) struct Arguments {}
 
 pub(super) fn run(settings: &Settings, format: Format, printer: Printer) -> Result<ExitStatus, Failure> {
-    let Checked { desired, values, .. } = checked(settings, printer, "nothing is shown")?;
+    let workspace = find(settings)?;
+    let Checked { desired, values, .. } = checked_in(&workspace, settings, printer, "nothing is shown")?;
     let unsaid = defaults_of(&desired).into_iter().map(|(key, text)| {
         let value = Value { key: key.clone(), text, origin: Origin::Default, place: None };
         (key, value)
@@ -31,6 +33,10 @@ pub(super) fn run(settings: &Settings, format: Format, printer: Printer) -> Resu
         if let Some(value) = all.get_mut(&listen_key(name)) {
             value.text = format!("{} # {}", value.text, tunnel.listen);
         }
+    }
+    let worktree = workspace.worktree();
+    if let Some(value) = all.get_mut(WORKTREE_OFFSET).filter(|_| worktree != 0) {
+        value.text = format!("{} # this git worktree has the number {worktree}", value.text);
     }
     // An empty table says nothing where what holds in it stands below.
     let below =

@@ -9,11 +9,14 @@ use super::load::{allot, shown};
 use super::neighbour::neighbour;
 use super::running::identity;
 use crate::config::{Loaded, NO_SUBSCRIPTION, Variables};
-use crate::instance::{Grants, Places, Ports};
+use crate::instance::{Grants, Places, Ports, Worktrees};
 use crate::model::{Cloud, Desired, Name, NetworkRules, Reason, chain};
 use crate::supervisor::{Asking, Declared, Rejected, Setting, Source};
 use crate::ui::count;
-use crate::workspace::Workspace;
+use crate::workspace::{Checkout, Workspace};
+
+/// The key that makes the number of the git worktree count.
+pub(super) const WORKTREE_OFFSET: &str = "defaults.worktree_offset";
 
 /// A workspace's files.
 pub(super) struct WorkspaceFiles {
@@ -35,7 +38,7 @@ pub(super) struct Fixed {
 
 impl Source for WorkspaceFiles {
     fn read(&self, setting: &Setting) -> Result<Declared, Rejected> {
-        let files = self.workspace.read().map_err(|error| Rejected {
+        let mut files = self.workspace.read().map_err(|error| Rejected {
             code: "rejected",
             what: error.to_string(),
             hint: error.hint(),
@@ -47,7 +50,12 @@ impl Source for WorkspaceFiles {
             return Err(Rejected { code: "rejected", what, hint: None, report: None });
         }
         let variables: Variables = setting.variables.clone().into_iter().collect();
-        let Loaded { desired, network, diagnostics, .. } = files.load(&variables, &setting.az);
+        let mut loaded = files.load(&variables, &setting.az);
+        if let Some(number) = self.worktree(&loaded).filter(|number| *number != self.workspace.worktree()) {
+            files = files.in_worktree(number);
+            loaded = files.load(&variables, &setting.az);
+        }
+        let Loaded { desired, network, diagnostics, .. } = loaded;
         let Some(mut desired) = desired else {
             let layers = files.layers();
             let source = files.source(&layers, &variables, &setting.az);
@@ -110,6 +118,14 @@ impl Source for WorkspaceFiles {
 }
 
 impl WorkspaceFiles {
+    /// The number of the git worktree, where the files make use of it: from now on it is this one's.
+    fn worktree(&self, loaded: &Loaded) -> Option<u16> {
+        let used = loaded.values.iter().any(|value| value.key == WORKTREE_OFFSET);
+        let Checkout { root, git, common } = self.workspace.checkout().filter(|_| used)?;
+        let claimed = Worktrees::of(&self.places, &common).claim(&root, &git);
+        claimed.inspect_err(|error| tracing::warn!("{}; another one may take it", chain(error))).ok()
+    }
+
     /// The tunnels whose grants are not given, each with the first that is missing.
     fn withheld(&self, desired: &Desired, setting: &Setting) -> BTreeMap<Name, Reason> {
         let wanted = desired.grants_wanted();

@@ -7,15 +7,27 @@ use super::running::identity;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, nearest};
 use crate::config::{AZ_SUBSCRIPTION, Loaded, Value};
-use crate::instance::{Places, Ports};
+use crate::instance::{Places, Ports, Worktrees};
 use crate::model::{AzSubscription, Cloud, CloudDefinition, Desired, Name, NetworkRules, printable};
 use crate::sys::socket;
 use crate::ui::{Printer, count};
-use crate::workspace::{Files, FindError, ReadError, Where, Workspace};
+use crate::workspace::{Checkout, Files, FindError, ReadError, Where, Workspace};
 
 /// Finds the workspace that the flags and the environment mean.
 pub(super) fn find(settings: &Settings) -> Result<Workspace, Failure> {
-    Workspace::find(&place(settings)?).map_err(|error| not_found(&error))
+    let found = Workspace::find(&place(settings)?).map_err(|error| not_found(&error))?;
+    Ok(numbered(found, &settings.places()))
+}
+
+/// A workspace as that of the git worktree that it is in, which has a number or would be given one.
+pub(super) fn numbered(workspace: Workspace, places: &Places) -> Workspace {
+    match workspace.checkout() {
+        Some(Checkout { root, common, .. }) => {
+            let number = Worktrees::of(places, &common).number(&root);
+            workspace.in_worktree(number)
+        }
+        None => workspace,
+    }
 }
 
 /// Where the flags and the environment would have a workspace looked for.

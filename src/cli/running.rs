@@ -52,6 +52,7 @@ impl Meant {
         let place = load::place(settings)?;
         let (identity, workspace) = match Workspace::find(&place) {
             Ok(workspace) => {
+                let workspace = load::numbered(workspace, &places);
                 let nearer = place.file.is_none().then(|| nearer(&places, &workspace)).flatten();
                 match nearer {
                     Some(left) => (left, None),

@@ -72,6 +72,8 @@ pub(super) const PORTS: RangeInclusive<i64> = 1..=65_535;
 pub(super) const LISTEN_PORTS: RangeInclusive<i64> = 0..=65_535;
 /// `port_offset`: no other one could lead from a port to a port.
 pub(super) const OFFSETS: RangeInclusive<i64> = -65_534..=65_534;
+/// `worktree_offset`: what is added once for each worktree before it.
+pub(super) const WORKTREE_OFFSETS: RangeInclusive<i64> = 0..=65_534;
 /// `max_setups`: more connections than this at once is beyond any bastion.
 pub(super) const SETUPS: RangeInclusive<i64> = 1..=10_000;
 /// `max_sessions` of a bastion.

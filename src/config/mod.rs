@@ -57,6 +57,8 @@ pub struct Source<'a> {
     /// The name of the workspace where no file gives one: the directory's name. Characters that names do not
     /// have are replaced by `-`.
     pub default_name: &'a str,
+    /// The number of the git worktree that the files are in; 0 for the main checkout.
+    pub worktree: u16,
     /// What `${NAME}` stands for.
     pub variables: &'a Variables,
     /// What az says is its current subscription.
@@ -124,8 +126,13 @@ pub fn load(source: &Source<'_>) -> Loaded {
     let file = if all { raw::read(&document, whole, &mut reader) } else { None };
     let Reader { mut found, filled } = reader;
     let file = file.unwrap_or_default();
-    let written =
-        lower::Written { file: &file, own: &personal, default_name: source.default_name, az: source.az };
+    let written = lower::Written {
+        file: &file,
+        own: &personal,
+        default_name: source.default_name,
+        worktree: source.worktree,
+        az: source.az,
+    };
     let lower::Lowered { desired, network, clouds, az, by_az, warnings } = lower::lower(&written, &mut found);
     let mut values = provenance::values(&own, &layers, &filled);
     values.extend(provenance::values(&document, &layers, &filled));

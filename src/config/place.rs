@@ -42,8 +42,13 @@ mod tests {
             },
         ];
         let variables = Variables::default();
-        let source =
-            Source { layers: &layers, default_name: "w", variables: &variables, az: &AzCurrent::default() };
+        let source = Source {
+            layers: &layers,
+            default_name: "w",
+            worktree: 0,
+            variables: &variables,
+            az: &AzCurrent::default(),
+        };
         let loaded = load(&source);
         let place = |code: &str| {
             loaded.diagnostics.iter().find(|found| found.code == code).map(|found| found.place(&source))

@@ -76,6 +76,7 @@ impl Reader {
                 Takes::text("`\"localhost\"` or an address of this machine"),
             ),
             port_offset: self.number(table, "port_offset", OFFSET),
+            worktree_offset: self.number(table, "worktree_offset", OFFSET),
             behaviour: self.behaviour(table),
         }
     }

@@ -71,6 +71,7 @@ pub(super) struct Identity {
 pub(super) struct Defaults {
     pub(super) listen_host: Option<Field<Text>>,
     pub(super) port_offset: Option<Field<Spanned<i64>>>,
+    pub(super) worktree_offset: Option<Field<Spanned<i64>>>,
     pub(super) behaviour: Behaviour,
 }
 

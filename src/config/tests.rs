@@ -25,6 +25,7 @@ fn loaded(text: &str) -> Desired {
     let source = Source {
         layers: &layer(text),
         default_name: "my shop",
+        worktree: 0,
         variables: &Variables::default(),
         az: &AzCurrent::default(),
     };
@@ -37,6 +38,7 @@ fn codes_of(text: &str) -> Vec<&'static str> {
     let source = Source {
         layers: &layer(text),
         default_name: "orders",
+        worktree: 0,
         variables: &Variables::default(),
         az: &AzCurrent::default(),
     };
@@ -293,6 +295,7 @@ fn a_workspace_without_a_usable_directory_name_still_has_one() {
         let source = Source {
             layers: &layer(EMULATED),
             default_name,
+            worktree: 0,
             variables: &Variables::default(),
             az: &AzCurrent::default(),
         };
@@ -318,6 +321,7 @@ fn an_escape_in_a_string_costs_the_exact_place_only() {
     let source = Source {
         layers: &layer(&text),
         default_name: "orders",
+        worktree: 0,
         variables: &Variables::default(),
         az: &AzCurrent::default(),
     };

@@ -15,6 +15,7 @@ mod places;
 mod ports;
 mod record;
 mod stale;
+mod worktrees;
 
 pub use grants::{Grants, GrantsError};
 pub use journal::{Abandoned, Found, Journal, JournalError, Whose, abandoned};
@@ -23,6 +24,7 @@ pub use places::{Places, Surroundings};
 pub use ports::{Ports, PortsError};
 pub use record::{Left, Owner};
 pub use stale::{Refused, Stale, stale};
+pub use worktrees::{Worktrees, WorktreesError};
 
 /// What makes an instance that one and no other, beside its user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -73,6 +73,12 @@ impl Places {
         directory::private(&self.ports())
     }
 
+    /// Makes the directory of the numbers of git worktrees.
+    pub(super) fn prepare_worktrees(&self) -> Result<(), DirectoryError> {
+        self.private(&self.state)?;
+        directory::private(&self.worktrees())
+    }
+
     /// The one in the directory for temporary files may be made by anyone beforehand; then nothing below it is safe.
     fn private(&self, path: &Path) -> Result<(), DirectoryError> {
         if path.starts_with(&self.short) {
@@ -83,6 +89,10 @@ impl Places {
 
     pub(super) fn ports(&self) -> PathBuf {
         self.state.join("ports")
+    }
+
+    pub(super) fn worktrees(&self) -> PathBuf {
+        self.state.join("worktrees")
     }
 
     pub(super) fn grants(&self) -> PathBuf {

@@ -208,3 +208,31 @@ impl PortsFile {
         (self.version == VERSION).then(|| self.ports.into_iter().filter_map(port).collect())
     }
 }
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct WorktreesFile {
+    version: u32,
+    /// For whoever looks into the file.
+    repository: String,
+    worktrees: Vec<WorktreeLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct WorktreeLine {
+    pub(super) number: u16,
+    /// Where it is.
+    pub(super) path: String,
+    /// What git keeps about it.
+    pub(super) git: String,
+}
+
+impl WorktreesFile {
+    pub(super) fn new(repository: String, worktrees: Vec<WorktreeLine>) -> Self {
+        Self { version: VERSION, repository, worktrees }
+    }
+
+    /// The worktrees; `None`: another release wrote them.
+    pub(super) fn worktrees(self) -> Option<Vec<WorktreeLine>> {
+        (self.version == VERSION).then_some(self.worktrees)
+    }
+}

@@ -10,9 +10,11 @@ use std::path::{Component, Path, PathBuf};
 use crate::model::Name;
 use crate::sys::files;
 
+mod checkout;
 mod error;
 mod read;
 
+pub use checkout::Checkout;
 pub use error::{FindError, ReadError};
 pub use read::Files;
 
@@ -49,6 +51,8 @@ pub struct Workspace {
     home: Option<PathBuf>,
     /// The cloud that is meant, where no file names it.
     cloud: Option<String>,
+    /// The number of the git worktree; 0 for the main checkout, and where there is none.
+    worktree: u16,
 }
 
 impl Workspace {
@@ -77,6 +81,7 @@ impl Workspace {
             user_config: place.user_config.clone(),
             home: place.home.clone(),
             cloud: None,
+            worktree: 0,
         })
     }
 
@@ -93,6 +98,7 @@ impl Workspace {
             user_config: Some(user_config),
             home: place.home.clone(),
             cloud: cloud.map(str::to_owned),
+            worktree: 0,
         })
     }
 
@@ -136,6 +142,22 @@ impl Workspace {
     #[must_use]
     pub fn with_environment(&self, environment: Option<Name>) -> Self {
         Self { environment, ..self.clone() }
+    }
+
+    /// The linked git worktree that it is in; none in a main checkout, and outside of git.
+    pub fn checkout(&self) -> Option<Checkout> {
+        checkout::of(&self.directory)
+    }
+
+    /// The same workspace in the worktree that has this number.
+    #[must_use]
+    pub fn in_worktree(self, number: u16) -> Self {
+        Self { worktree: number, ..self }
+    }
+
+    /// The number of the worktree that it is in.
+    pub fn worktree(&self) -> u16 {
+        self.worktree
     }
 
     /// Every path whose appearance, change or disappearance may change what the workspace says.

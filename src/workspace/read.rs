@@ -122,6 +122,12 @@ impl Files {
         &self.workspace
     }
 
+    /// The same files read as those of another linked worktree.
+    #[must_use]
+    pub fn in_worktree(self, number: u16) -> Self {
+        Self { workspace: self.workspace.in_worktree(number), ..self }
+    }
+
     /// Every path whose appearance, change or disappearance may change what the workspace says.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.workspace.paths()
@@ -152,7 +158,8 @@ impl Files {
         variables: &'a Variables,
         az: &'a AzCurrent,
     ) -> Source<'a> {
-        Source { layers, default_name: &self.default_name, variables, az }
+        let worktree = self.workspace.worktree;
+        Source { layers, default_name: &self.default_name, worktree, variables, az }
     }
 
     /// Checks what the files say. Paths in it are absolute, and below the workspace.

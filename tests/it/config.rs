@@ -36,7 +36,13 @@ fn layers(text: &str) -> [Layer<'_>; 1] {
 static NO_VARIABLES: LazyLock<Variables> = LazyLock::new(Variables::default);
 
 fn source<'a>(layers: &'a [Layer<'a>]) -> Source<'a> {
-    Source { layers, default_name: "orders", variables: &NO_VARIABLES, az: &AzCurrent::SignedOut }
+    Source {
+        layers,
+        default_name: "orders",
+        worktree: 0,
+        variables: &NO_VARIABLES,
+        az: &AzCurrent::SignedOut,
+    }
 }
 
 /// Loads a workspace of one file.
@@ -147,6 +153,7 @@ fn no_terminal_escape_reaches_the_reader() {
         let source = Source {
             layers: &layers,
             default_name: nasty,
+            worktree: 0,
             variables: &NO_VARIABLES,
             az: &AzCurrent::SignedOut,
         };

@@ -62,8 +62,13 @@ impl Case {
     pub(crate) fn load<'a>(&'a self) -> (Loaded, String) {
         let layer = |(kind, path, text): &'a (LayerKind, String, String)| Layer { kind: *kind, path, text };
         let layers: Vec<_> = self.files.iter().map(layer).collect();
-        let source =
-            Source { layers: &layers, default_name: "orders", variables: &self.variables, az: &self.az };
+        let source = Source {
+            layers: &layers,
+            default_name: "orders",
+            worktree: 0,
+            variables: &self.variables,
+            az: &self.az,
+        };
         let loaded = config::load(&source);
         let found = loaded.warnings.iter().chain(&loaded.diagnostics);
         let said: Vec<_> = found.map(|found| found.render(&source, false)).collect();

@@ -135,7 +135,7 @@ proptest! {
             Layer { kind: LayerKind::Local, path: "local", text: &local },
         ];
         let set = variables(&[("BASTION_A", &value)]);
-        let source = Source { layers: &layers, default_name: "orders", variables: &set, az: &AzCurrent::default() };
+        let source = Source { layers: &layers, default_name: "orders", worktree: 0, variables: &set, az: &AzCurrent::default() };
         let Loaded { diagnostics, values, .. } = load(&source);
         let whole: Vec<&str> = layers.iter().map(|layer| layer.text).collect();
         let whole = whole.join("\n");

@@ -2,7 +2,7 @@
 
 use super::{
     CONNECTIONS, EMULATOR, Key, Keys, Kind, LISTEN_PORTS, NAME, OFFSETS, PORTS, PREWARM, SESSIONS, SETUPS,
-    key,
+    WORKTREE_OFFSETS, key,
 };
 
 pub(in crate::config) const ROOT: Keys = Keys {
@@ -149,6 +149,11 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
             "Where a bare port listens: \"localhost\" (127.0.0.1 and ::1) or one address. Default: \"localhost\".",
         ),
         PORT_OFFSET,
+        key(
+            "worktree_offset",
+            Kind::Number(WORKTREE_OFFSETS),
+            "Added to every local port that is a number, as many times as the number of the linked git worktree says; never in the main checkout. Default: 0.",
+        ),
         ON_PORT_TAKEN,
         CONNECT_TIMEOUT,
         IDLE_CLOSE,
@@ -163,7 +168,7 @@ pub(in crate::config) const DEFAULTS: Keys = Keys {
         PREWARM_DIAL,
         BACKOFF_KEY,
     ],
-    later: &["worktree_offset", "stop_grace"],
+    later: &["stop_grace"],
 };
 
 pub(in crate::config) const BASTION: Keys = Keys {

@@ -33,8 +33,17 @@ pub(super) struct Place {
     host_at: Option<Range<usize>>,
 }
 
-/// `port_offset`, and where it stands.
+/// `port_offset` or `worktree_offset`, and where it stands.
 pub(super) type Offset = (i64, Range<usize>);
+
+/// What is added to a port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offsets<'a> {
+    /// `port_offset`.
+    pub(super) port: Option<&'a Offset>,
+    /// `worktree_offset`, and the number of the worktree: how often that is added.
+    pub(super) worktree: Option<(&'a Offset, u16)>,
+}
 
 /// What a tunnel says about being reached from other machines.
 #[derive(Debug)]
@@ -162,27 +171,39 @@ impl Place {
     pub(super) fn settle(
         &self,
         exposed: &Exposed,
-        offset: Option<&Offset>,
+        offsets: Offsets<'_>,
         found: &mut Found,
     ) -> Option<Listen> {
         if !self.listen.is_loopback() {
             self.check_exposed(exposed, found);
         }
-        let (by, at) = match offset {
-            Some((by, at)) if self.listen.port() != 0 => (by, at),
-            Some(_) | None => return Some(self.listen),
-        };
-        let sum = i64::from(self.listen.port()) + by;
+        if self.listen.port() == 0 {
+            return Some(self.listen);
+        }
+        let Offsets { port, worktree } = offsets;
+        let worktree = worktree.map(|((by, at), number)| (by * i64::from(number), at, number));
+        let sum = i64::from(self.listen.port())
+            + port.map_or(0, |(by, _)| *by)
+            + worktree.as_ref().map_or(0, |(by, ..)| *by);
         match u16::try_from(sum) {
-            Ok(port) if port != 0 => Some(match self.listen {
-                Listen::Localhost(_) => Listen::Localhost(port),
-                Listen::Address(ip, _) => Listen::Address(ip, port),
-            }),
+            Ok(port) if port != 0 => Some(self.listen.at(port)),
             Ok(_) | Err(_) => {
-                let message = format!("with `port_offset` this is port {sum}, which is out of range");
+                let with = match (port, &worktree) {
+                    (Some(_), None) => "with `port_offset`".to_owned(),
+                    (_, Some((.., number))) => format!("in the git worktree with the number {number}"),
+                    (None, None) => String::new(),
+                };
+                let message = format!("{with} this is port {sum}, which is out of range");
                 let label = "ports here are 1 to 65535";
-                let wrong = Diagnostic::new(codes::PORT_OUT_OF_RANGE, self.span.clone(), message, label);
-                found.push(wrong.also(at.clone(), "added to it"));
+                let mut wrong = Diagnostic::new(codes::PORT_OUT_OF_RANGE, self.span.clone(), message, label);
+                if let Some((_, at)) = port {
+                    wrong = wrong.also(at.clone(), "added to it");
+                }
+                if let Some((_, at, number)) = worktree {
+                    let times = if number == 1 { "once".to_owned() } else { format!("{number} times") };
+                    wrong = wrong.also(at.clone(), format!("added to it {times}"));
+                }
+                found.push(wrong);
                 None
             }
         }

@@ -57,12 +57,14 @@ pub(super) struct Written<'a> {
     pub(super) file: &'a File,
     pub(super) own: &'a Own,
     pub(super) default_name: &'a str,
+    /// The number of the git worktree.
+    pub(super) worktree: u16,
     pub(super) az: &'a AzCurrent,
 }
 
 /// Lowers a workspace, and what the user's own configuration says of the network; every mistake is added to `found`.
 pub(super) fn lower(written: &Written<'_>, found: &mut Found) -> Lowered {
-    let Written { file, own, default_name, az } = written;
+    let Written { file, own, default_name, worktree, az } = written;
     let network = network::lower(&own.network, found);
     let clouds = clouds::lower(&own.clouds, found);
     let cloud = home::cloud(&file.azure, &clouds, found);
@@ -71,7 +73,7 @@ pub(super) fn lower(written: &Written<'_>, found: &mut Found) -> Lowered {
     let asked_by = identity::lower(&file.azure.identity, &Identity::default(), found);
     let bastions = bastions::lower(&file.bastions, &mut home, &asked_by, found);
     let targets = targets::lower(file, &mut home, found);
-    let tunnels = tunnels::lower(file, found);
+    let tunnels = tunnels::lower(file, *worktree, found);
     let emulation = emulator::lower(file, &bastions, &targets, found);
     let desired = workspace.zip(cloud).map(|(workspace, cloud)| Desired {
         workspace,

@@ -1,10 +1,10 @@
 //! `[tunnels]`: the short form, the long form, and the addresses they own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::behaviour::{self, Basis};
-use super::listen::{Exposed, Host, Offset, Place, Taken};
+use super::listen::{Exposed, Host, Offset, Offsets, Place, Taken};
 use super::values::{port, port_range, whole};
 use super::{Declared, Found, Kind, declared, entry_name, env, given, listen, name_of, resolve};
 use crate::config::codes;
@@ -21,6 +21,8 @@ struct Context<'a> {
     targets: Declared<'a>,
     host: Host,
     offset: Option<Offset>,
+    /// `worktree_offset`, and the number of the worktree.
+    worktree: Option<(Offset, u16)>,
     basis: Basis,
 }
 
@@ -45,13 +47,23 @@ struct Settled {
     span: Range<usize>,
 }
 
+impl Context<'_> {
+    /// What is added to the port of a tunnel with this `port_offset`.
+    fn offsets<'a>(&'a self, port: Option<&'a Offset>) -> Offsets<'a> {
+        Offsets { port, worktree: self.worktree.as_ref().map(|(offset, number)| (offset, *number)) }
+    }
+}
+
 /// Lowers all tunnels; those with a mistake, and those that are not enabled, are left out.
-pub(super) fn lower(file: &File, found: &mut Found) -> BTreeMap<Name, Tunnel> {
+pub(super) fn lower(file: &File, worktree: u16, found: &mut Found) -> BTreeMap<Name, Tunnel> {
+    let (key, range) = ("worktree_offset", keys::WORKTREE_OFFSETS);
+    let by_worktree = offset(file.defaults.worktree_offset.as_ref(), key, range, found);
     let context = Context {
         file,
         targets: declared(&file.targets),
         host: Host::read(&file.defaults, found),
-        offset: offset(file.defaults.port_offset.as_ref(), found),
+        offset: offset(file.defaults.port_offset.as_ref(), "port_offset", keys::OFFSETS, found),
+        worktree: by_worktree.filter(|_| worktree != 0).map(|offset| (offset, worktree)),
         basis: behaviour::lower(&file.defaults.behaviour, &Basis::default(), found),
     };
     let mut taken = Taken::default();
@@ -80,8 +92,13 @@ pub(super) fn lower(file: &File, found: &mut Found) -> BTreeMap<Name, Tunnel> {
     tunnels
 }
 
-fn offset(field: Option<&Field<toml::Spanned<i64>>>, found: &mut Found) -> Option<Offset> {
-    let by: i64 = whole(field, "port_offset", keys::OFFSETS, found)?;
+fn offset(
+    field: Option<&Field<toml::Spanned<i64>>>,
+    key: &str,
+    range: RangeInclusive<i64>,
+    found: &mut Found,
+) -> Option<Offset> {
+    let by: i64 = whole(field, key, range, found)?;
     Some((by, given(field)?.span()))
 }
 
@@ -126,8 +143,9 @@ fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts>
     let written = text.value.get(goal.clone()).unwrap_or_default();
     let long = || long_form(text.value.get(listen_at.clone()).unwrap_or_default(), written);
     let listen = listen::parse(text, listen_at.clone(), &context.host, found);
-    let listen =
-        listen.and_then(|place| settle(&place, &Exposed::NoRoom(long()), context.offset.as_ref(), found));
+    let listen = listen.and_then(|place| {
+        settle(&place, &Exposed::NoRoom(long()), context.offsets(context.offset.as_ref()), found)
+    });
     let parts = |target, port| Parts {
         enabled: true,
         listen,
@@ -149,8 +167,8 @@ fn short(text: &Text, context: &Context<'_>, found: &mut Found) -> Option<Parts>
     Some(parts(target, port))
 }
 
-fn settle(place: &Place, exposed: &Exposed, offset: Option<&Offset>, found: &mut Found) -> Option<Settled> {
-    let listen = place.settle(exposed, offset, found)?;
+fn settle(place: &Place, exposed: &Exposed, offsets: Offsets<'_>, found: &mut Found) -> Option<Settled> {
+    let listen = place.settle(exposed, offsets, found)?;
     Some(Settled { listen, auto: place.auto, span: place.span.clone() })
 }
 
@@ -182,7 +200,7 @@ fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mu
         Diagnostic::new(codes::MISSING_KEY, entry.key.clone(), message, label).help(help)
     };
     let exposed = exposed(raw);
-    let own_offset = offset(raw.port_offset.as_ref(), found);
+    let own_offset = offset(raw.port_offset.as_ref(), "port_offset", keys::OFFSETS, found);
     // One that was refused is not replaced by another: that would be wrong in its own way.
     let offset = if raw.port_offset.is_some() { own_offset.as_ref() } else { context.offset.as_ref() };
     let place = match &raw.listen {
@@ -190,7 +208,7 @@ fn long<T>(entry: &Entry<T>, raw: &LongTunnel, context: &Context<'_>, found: &mu
         // Which one it was to be is not known when a key was refused that may have said it.
         None => (!raw.spoilt).then(|| context.host.auto(entry.key.clone())),
     };
-    let listen = place.and_then(|place| settle(&place, &exposed, offset, found));
+    let listen = place.and_then(|place| settle(&place, &exposed, context.offsets(offset), found));
     let port = match &raw.port {
         Some(field) => field.value.as_ref().and_then(|number| port(*number.get_ref(), number.span(), found)),
         None => {

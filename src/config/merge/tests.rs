@@ -17,6 +17,7 @@ fn loaded(layers: &[(LayerKind, &str)]) -> Loaded {
     load(&Source {
         layers: &layers,
         default_name: "orders",
+        worktree: 0,
         variables: &Variables::default(),
         az: &AzCurrent::default(),
     })

@@ -4,7 +4,7 @@ use crate::config::{Layer, LayerKind, Source, Value, Variables, load};
 use crate::model::AzCurrent;
 
 fn values(layers: &[Layer<'_>], variables: &Variables) -> Vec<Value> {
-    load(&Source { layers, default_name: "orders", variables, az: &AzCurrent::default() }).values
+    load(&Source { layers, default_name: "orders", worktree: 0, variables, az: &AzCurrent::default() }).values
 }
 
 #[test]

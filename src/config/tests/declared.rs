@@ -127,6 +127,7 @@ fn a_short_form_is_exposed_by_a_layer_that_says_so() {
                 Layer { kind: LayerKind::Local, path: "bastion.local.toml", text: local },
             ],
             default_name: "orders",
+            worktree: 0,
             variables: &Variables::default(),
             az: &AzCurrent::default(),
         });
@@ -147,6 +148,7 @@ fn variables_may_fill_what_is_no_string() {
     let source = Source {
         layers: &layer(&text),
         default_name: "orders",
+        worktree: 0,
         variables: &variables,
         az: &AzCurrent::default(),
     };
@@ -213,4 +215,44 @@ fn a_port_that_nobody_names_is_ours_to_choose() {
     let host = "[defaults]\nlisten_host = \"127.0.0.2\"\n[tunnels]\na = { target = \"web\", port = 80 }\n";
     let listen = tunnel(&format!("{WEB}{host}"), "a").listen;
     assert_eq!(listen, Listen::Address([127, 0, 0, 2].into(), 0));
+}
+
+#[test]
+fn a_linked_worktree_has_ports_of_its_own() {
+    let text = format!(
+        "{EMULATED}{WEB}[defaults]\nport_offset = 1\nworktree_offset = 20000\n[tunnels]\na = \"8080 -> web:80\"\n\
+         b = {{ listen = \"127.0.0.1:9090\", target = \"web\", port = 80, port_offset = 0 }}\n\
+         c = \"0 -> web:80\"\nd = \"auto -> web:80\"\n"
+    );
+    let layers = [Layer { kind: LayerKind::Workspace, path: "bastion.toml", text: &text }];
+    let variables = Variables::default();
+    let in_worktree = |worktree| Source {
+        layers: &layers,
+        default_name: "orders",
+        worktree,
+        variables: &variables,
+        az: &AzCurrent::SignedOut,
+    };
+    let ports = |worktree| -> Vec<u16> {
+        let tunnels = load(&in_worktree(worktree)).desired.unwrap().tunnels;
+        tunnels.values().map(|tunnel| tunnel.listen.port()).collect()
+    };
+    assert_eq!(ports(0), [8_081, 9_090, 0, 0]);
+    assert_eq!(ports(2), [48_081, 49_090, 0, 0]);
+    let source = in_worktree(3);
+    let wrong: Vec<String> =
+        load(&source).diagnostics.iter().map(|found| found.render(&source, false)).collect();
+    assert_eq!(wrong.len(), 2);
+    insta::assert_snapshot!(wrong[0], @r#"
+    error[port-out-of-range]: in the git worktree with the number 3 this is port 68081, which is out of range
+      --> bastion.toml:10:6
+       |
+     7 | port_offset = 1
+       |               - added to it
+     8 | worktree_offset = 20000
+       |                   ----- added to it 3 times
+     9 | [tunnels]
+    10 | a = "8080 -> web:80"
+       |      ^^^^ ports here are 1 to 65535
+    "#);
 }

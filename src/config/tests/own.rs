@@ -18,6 +18,7 @@ fn under(own: &str, cloud: &str) -> Loaded {
     load(&Source {
         layers: &layers,
         default_name: "orders",
+        worktree: 0,
         variables: &Variables::default(),
         az: &AzCurrent::default(),
     })
@@ -79,6 +80,7 @@ fn no_mistake_shows_a_proxys_password() {
         let source = Source {
             layers: &layers,
             default_name: "orders",
+            worktree: 0,
             variables: &Variables::default(),
             az: &AzCurrent::default(),
         };

@@ -133,7 +133,7 @@ pub(super) const ALL: &[Explanation] = &[
     mistake(
         "port-out-of-range",
         "The port is outside 1 to 65535 (for listening, 0 to 65535).",
-        "A digit too many, or `port_offset` moved it out of range.",
+        "A digit too many, or `port_offset` or `worktree_offset` moved it out of range.",
         "Choose another port.",
     ),
     mistake(

@@ -6,6 +6,8 @@ mod auto;
 mod holders;
 #[cfg(unix)]
 mod next;
+#[cfg(unix)]
+mod worktrees;
 
 /// The words about this process, which has a port, as they are where the system does not tell who has it.
 pub(crate) fn anonymous(text: &str) -> String {
