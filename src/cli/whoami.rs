@@ -12,6 +12,7 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure, Format, load};
 use crate::azure::{Account, Granted, PassedOver, SignInError, credential_word};
 use crate::model::{Cloud, Disposition, Identity, Name, NetworkRules};
+use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::{Printer, pairs, terminal_width};
 use crate::workspace::{FindError, Workspace};
 
@@ -43,10 +44,21 @@ pub(super) async fn run(
         }
         return Ok(ExitStatus::Done);
     };
+    let mut signals = StopSignals::register().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
+    })?;
     let mut status = ExitStatus::Done;
     let mut told = Vec::new();
     for asker in &askers {
-        let answer = sign_ins.tokens(&asker.identity).token(false).await;
+        let tokens = sign_ins.tokens(&asker.identity);
+        let answer = tokio::select! {
+            answer = tokens.token(false) => answer,
+            // What was started is ended before this program is; a terminal does not do that for it.
+            why = signals.next() => return Ok(match why {
+                StopSignal::Interrupt => ExitStatus::Interrupted,
+                StopSignal::Terminate => ExitStatus::Failed,
+            }),
+        };
         let failed = match answer.as_ref().map_err(SignInError::disposition) {
             Ok(_) => ExitStatus::Done,
             Err(Disposition::Blocked(_)) => ExitStatus::SignIn,

@@ -7,5 +7,6 @@ pub mod directory;
 pub mod files;
 pub mod limits;
 pub mod local;
+pub mod process;
 pub mod signal;
 pub mod socket;

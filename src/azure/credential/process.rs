@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
@@ -12,6 +12,8 @@ use azure_identity::{
     AzureDeveloperCliCredentialOptions, Executor,
 };
 use tokio::process::Command;
+
+use crate::sys::process;
 
 /// The library starts a program and lets it run on when its answer is no longer wanted; this does not.
 struct Runner {
@@ -28,12 +30,12 @@ impl fmt::Debug for Runner {
 impl Executor for Runner {
     async fn run(&self, program: &OsStr, args: &[&OsStr]) -> io::Result<Output> {
         let mut command = Command::new(program);
-        // It must not ask anything, and its words must be those that are understood here.
-        command.args(args).stdin(Stdio::null()).kill_on_drop(true).env("AZURE_CORE_NO_COLOR", "true");
+        // Its words must be those that are understood here.
+        command.args(args).env("AZURE_CORE_NO_COLOR", "true");
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        command.output().await
+        process::output(command).await
     }
 }
 

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 mod applications;
 mod az;
 mod azd;
+mod hanging;
 mod jobs;
 mod managed;
 mod stand_in;
@@ -62,6 +63,11 @@ impl FakeAz {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         az.fails(SIGNED_OUT);
         az
+    }
+
+    /// Has it do something else in place of answering.
+    fn does(&self, script: &str) {
+        std::fs::write(self.path("bin/az"), format!("#!/bin/sh\n{script}\n")).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
