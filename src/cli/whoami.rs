@@ -11,7 +11,7 @@ use super::load::Checked;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, Format, load};
 use crate::azure::{Account, Granted, PassedOver, SignInError, credential_word};
-use crate::model::{Cloud, Disposition, Identity, Name, NetworkRules};
+use crate::model::{Blocked, Cloud, Disposition, Identity, Name, NetworkRules};
 use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::{Printer, pairs, terminal_width};
 use crate::workspace::{FindError, Workspace};
@@ -61,8 +61,11 @@ pub(super) async fn run(
         };
         let failed = match answer.as_ref().map_err(SignInError::disposition) {
             Ok(_) => ExitStatus::Done,
-            Err(Disposition::Blocked(_)) => ExitStatus::SignIn,
-            Err(Disposition::Retry | Disposition::RetryAfter(_)) => ExitStatus::Failed,
+            Err(Disposition::Blocked(Blocked::SignIn)) => ExitStatus::SignIn,
+            // A way that is barred, or what may pass.
+            Err(Disposition::Blocked(_) | Disposition::Retry | Disposition::RetryAfter(_)) => {
+                ExitStatus::Failed
+            }
         };
         status = if status == ExitStatus::SignIn { status } else { worse(status, failed) };
         match format {
@@ -141,7 +144,7 @@ fn tell(asker: &Asker, answer: &Result<Granted, SignInError>, before: &[Value], 
     printer.data(pairs(&lines, terminal_width()).trim_end());
     if let Err(error) = answer {
         let what = if error.passed.is_empty() { error.to_string() } else { error.what.clone() };
-        printer.error(&format!("{what} [sign-in]"), error.way_out.as_deref());
+        printer.error(&format!("{what} [{}]", error.code), error.way_out.as_deref());
     }
 }
 
@@ -170,7 +173,7 @@ fn object(asker: &Asker, answer: &Result<Granted, SignInError>) -> Value {
             "bastions": bastions,
             "asked": asked,
             "credential": null,
-            "code": "sign-in",
+            "code": error.code,
             "reason": error.what,
             "hint": error.way_out,
             "passed_over": passed(&error.passed),

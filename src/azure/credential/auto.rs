@@ -49,7 +49,7 @@ impl Auto {
     async fn ask(&self, audience: &str) -> Result<Granted, SignInError> {
         if let Some(Choice { kind, passed }) = self.chosen() {
             let asked = self.one(kind).token(audience).await;
-            if asked.as_ref().is_err_and(|error| error.flaw != Flaw::Passing) {
+            if asked.as_ref().is_err_and(|error| !error.is_of_the_way()) {
                 // Told as it is; the next question is put to all of them again.
                 self.choose(None);
             }
@@ -68,7 +68,7 @@ impl Auto {
                     return Ok(Granted { passed, ..granted });
                 }
                 // Another identity is not what a network that is down asks for.
-                Err(error) if error.flaw == Flaw::Passing => return Err(SignInError { passed, ..error }),
+                Err(error) if error.is_of_the_way() => return Err(SignInError { passed, ..error }),
                 Err(error) => {
                     passed.push(PassedOver { credential: kind, why: error.what.clone() });
                     if error.flaw != Flaw::Absent && nearest.is_none() {

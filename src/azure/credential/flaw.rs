@@ -1,7 +1,10 @@
 //! Why there is no access token, and what to type. Pure: it reads what az, azd and Entra say.
 
 use std::fmt;
+use std::time::Duration;
 
+use super::answer::NoToken;
+use super::commands::{az_login, azd_login};
 use super::{PassedOver, credential_word};
 use crate::model::{Blocked, CredentialKind, Disposition, printable};
 
@@ -24,6 +27,10 @@ pub enum Flaw {
     None,
     /// The credential is promised and not built.
     NotYet,
+    /// A proxy on the way lets nobody through, and only a person can mend that.
+    Proxy,
+    /// The certificate of the sign-in service is not believed.
+    Untrusted,
     /// Something that may pass by itself.
     Passing,
     /// A program failed in a way that is not known: it may pass, and it may not.
@@ -41,6 +48,10 @@ pub struct SignInError {
     pub what: String,
     /// What to type or to change.
     pub way_out: Option<String>,
+    /// The stable code of this class of failure.
+    pub code: &'static str,
+    /// When the other side wants to be asked again.
+    pub after: Option<Duration>,
     /// Those that `auto` asked in vain.
     pub passed: Vec<PassedOver>,
 }
@@ -63,7 +74,8 @@ impl std::error::Error for SignInError {}
 impl SignInError {
     /// One without anything to type.
     pub(in crate::azure) fn new(credential: CredentialKind, flaw: Flaw, what: impl Into<String>) -> Self {
-        Self { credential, flaw, what: what.into(), way_out: None, passed: Vec::new() }
+        let (what, passed) = (what.into(), Vec::new());
+        Self { credential, flaw, what, way_out: None, code: "sign-in", after: None, passed }
     }
 
     /// What to type, if it is known.
@@ -75,7 +87,9 @@ impl SignInError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self.flaw {
-            Flaw::Passing | Flaw::Unclear => Disposition::Retry,
+            Flaw::Passing | Flaw::Unclear => self.after.map_or(Disposition::Retry, Disposition::RetryAfter),
+            Flaw::Proxy => Disposition::Blocked(Blocked::Denied),
+            Flaw::Untrusted => Disposition::Blocked(Blocked::Answer),
             Flaw::Absent
             | Flaw::SignedOut
             | Flaw::Expired
@@ -89,6 +103,11 @@ impl SignInError {
 
     /// What a source said, understood as far as it can be.
     pub(super) fn said(credential: CredentialKind, said: &str, tenant: Option<&str>, audience: &str) -> Self {
+        if is_program(credential)
+            && let Some(error) = Self::new(credential, Flaw::Passing, first_line(said)).of_its_way(said)
+        {
+            return error;
+        }
         let found = flaw(said);
         // An application has no sign-in that could expire, only what it shows.
         let shown = found == Flaw::Expired && !is_program(credential);
@@ -104,6 +123,24 @@ impl SignInError {
         let said_no = flaw == Flaw::Unclear && !is_program(credential);
         let flaw = if said_no { Flaw::Secret } else { flaw };
         Self { way_out, ..Self::new(credential, flaw, what) }
+    }
+
+    /// The same of an answer of a sign-in service that is no token.
+    pub(super) fn refused(self, no: &NoToken) -> Self {
+        if is_passing(no.status) {
+            // What a busy or broken server did is not mended by signing in, whatever its words are.
+            return Self { after: no.after, ..Self::new(self.credential, Flaw::Passing, self.what) };
+        }
+        if no.in_words {
+            return self;
+        }
+        let way_out = match no.status {
+            300..=399 => {
+                "is the authority the right one (AZURE_AUTHORITY_HOST, or `authority` of the cloud in your own configuration)?"
+            }
+            _ => "most likely something on the way answered in its place, such as a proxy's page",
+        };
+        Self::new(self.credential, Flaw::Secret, self.what).way_out(way_out)
     }
 
     /// The same of an answer of a metadata service. What is not said in words may be anything, and is not told.
@@ -132,43 +169,6 @@ impl SignInError {
         };
         Self { what, way_out: Some(way_out.to_owned()), ..self }
     }
-}
-
-/// What `.default` of an audience is called, its own slash kept: Entra wants exactly that.
-pub(super) fn scope(audience: &str) -> String {
-    format!("{audience}/.default")
-}
-
-/// The sign-in to az that fits.
-pub(in crate::azure) fn az_login(
-    tenant: Option<&str>,
-    audience: Option<&str>,
-    claims: Option<&str>,
-) -> String {
-    let mut command = "az login".to_owned();
-    for (option, value) in [("--tenant", tenant.map(str::to_owned)), ("--scope", audience.map(scope))] {
-        if let Some(value) = value.filter(|value| is_plain(value)) {
-            command.push_str(&format!(" {option} {value}"));
-        }
-    }
-    if let Some(claims) = claims.filter(|claims| is_plain(claims)) {
-        command.push_str(&format!(" --claims-challenge \"{claims}\""));
-    }
-    format!("`{command}`")
-}
-
-/// The sign-in to azd that fits.
-pub(in crate::azure) fn azd_login(tenant: Option<&str>) -> String {
-    match tenant.filter(|tenant| is_plain(tenant)) {
-        Some(tenant) => format!("`azd auth login --tenant-id {tenant}`"),
-        None => "`azd auth login`".to_owned(),
-    }
-}
-
-/// Whether a text from elsewhere may stand in a command that a person is asked to type.
-fn is_plain(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:/+=".contains(&b);
-    !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
 }
 
 /// Whether a status is one of a server that is busy, broken or being moved.
@@ -229,7 +229,9 @@ fn program(credential: CredentialKind) -> &'static str {
 
 fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audience: &str) -> Option<String> {
     match (credential, flaw) {
-        (_, Flaw::Passing | Flaw::Unclear | Flaw::None | Flaw::NotYet) => None,
+        (_, Flaw::Passing | Flaw::Proxy | Flaw::Untrusted | Flaw::Unclear | Flaw::None | Flaw::NotYet) => {
+            None
+        }
         (CredentialKind::AzureCli, Flaw::Absent) => {
             Some("install the Azure CLI, then `az login`; or choose another `credential`".to_owned())
         }

@@ -14,19 +14,22 @@ use secrecy::SecretString;
 
 use crate::model::CredentialKind;
 
+mod answer;
 mod assertion;
 mod auto;
+mod commands;
 mod flaw;
 mod github;
 mod managed;
 mod process;
 mod ready;
 mod transport;
+mod way;
 
 pub use flaw::{Flaw, SignInError};
 
 pub(super) use auto::Auto;
-pub(super) use flaw::{az_login, azd_login};
+pub(super) use commands::{az_login, azd_login};
 pub(super) use ready::{Ground, Ready};
 
 /// What a credential does, some time.

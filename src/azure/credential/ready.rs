@@ -14,8 +14,10 @@ use azure_identity::{
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
+use super::answer::NoToken;
 use super::assertion::Certificate;
-use super::flaw::{Flaw, SignInError, is_passing, scope};
+use super::commands::scope;
+use super::flaw::{Flaw, SignInError, is_passing};
 use super::github::{Job, JobError};
 use super::{Asking, Credential, Environment, Granted, managed, process, transport};
 use crate::model::{CredentialKind, Identity, chain};
@@ -203,12 +205,35 @@ impl Ready {
             SignInError::new(self.kind, Flaw::Passing, format!("no answer within {} s", LIMIT.as_secs()))
         })?;
         let token = answer.map_err(|error| self.failure(&error, audience))?;
+        let text = token.token.secret();
+        // It goes into a header, as it is.
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(self.no_token());
+        }
         Ok(Granted {
-            token: SecretString::from(token.token.secret()),
+            token: SecretString::from(text),
             expires: SystemTime::from(token.expires_on),
             by: self.kind,
             passed: Vec::new(),
         })
+    }
+
+    /// What was given as one is no token. What it is instead is not told.
+    fn no_token(&self) -> SignInError {
+        let (who, flaw) = match self.kind {
+            CredentialKind::AzureCli => ("az", Flaw::Unclear),
+            CredentialKind::AzureDeveloperCli => ("azd", Flaw::Unclear),
+            CredentialKind::ManagedIdentity => ("the metadata service", Flaw::Secret),
+            CredentialKind::Auto
+            | CredentialKind::AzurePipelines
+            | CredentialKind::Broker
+            | CredentialKind::ClientCertificate
+            | CredentialKind::ClientSecret
+            | CredentialKind::Github
+            | CredentialKind::Login
+            | CredentialKind::WorkloadIdentity => ("the sign-in service", Flaw::Secret),
+        };
+        SignInError::new(self.kind, flaw, format!("{who} gave something that is no token"))
     }
 
     fn failure(&self, error: &azure_core::Error, audience: &str) -> SignInError {
@@ -217,10 +242,17 @@ impl Ready {
         if let Some(job) = causes(error).find_map(|cause| cause.downcast_ref::<JobError>()) {
             // Nobody asked Entra yet: what it would say is not what is meant.
             let error = SignInError::new(self.kind, job.flaw(), understood.what);
-            return match job.way_out() {
-                Some(way_out) => error.way_out(way_out),
-                None => error,
+            return match (job, job.way_out()) {
+                (JobError::Exchange(unanswered), _) => error.unanswered(unanswered),
+                (_, Some(way_out)) => error.way_out(way_out),
+                (_, None) => error,
             };
+        }
+        if let Some(unanswered) = causes(error).find_map(|cause| cause.downcast_ref::<HttpError>()) {
+            return understood.unanswered(unanswered);
+        }
+        if let Some(no) = causes(error).find_map(|cause| cause.downcast_ref::<NoToken>()) {
+            return understood.refused(no);
         }
         let answer = causes(error).find_map(|cause| {
             let kind = cause.downcast_ref::<azure_core::Error>()?.kind();
@@ -259,5 +291,5 @@ fn causes<'a>(
 
 /// Whether a failure is one of the network.
 fn is_of_network(error: &azure_core::Error) -> bool {
-    causes(error).any(|cause| cause.is::<HttpError>() || cause.is::<reqwest::Error>())
+    causes(error).any(|cause| cause.is::<reqwest::Error>())
 }

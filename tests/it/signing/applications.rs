@@ -181,9 +181,18 @@ async fn a_sign_in_service_that_is_down_is_asked_again_whatever_page_it_shows() 
     let transient = r#"{"error":"temporarily_unavailable","error_description":"AADSTS90033: A transient error.","error_codes":[90033]}"#;
     let rows = [
         (503, "<html>"),
+        (503, ""),
         (429, ""),
         (500, transient),
         // These are not of a service that is down.
+        (
+            400,
+            r#"{"error":"invalid_client","error_description":"AADSTS7000215: Secret for \u0027app\u0027.\r\nTrace ID: 1","error_codes":[7000215]}"#,
+        ),
+        (400, r#"{"error":"invalid_request"}"#),
+        (307, ""),
+        (200, "null"),
+        (200, r#"{"access_token":"a.b\r\nX-Evil: 1","expires_in":3600,"token_type":"Bearer"}"#),
         (200, "<html>"),
         (404, "<html>"),
     ];
@@ -197,11 +206,17 @@ async fn a_sign_in_service_that_is_down_is_asked_again_whatever_page_it_shows() 
         all.push(format!("{:?} {error} | {way_out}", error.flaw).trim_end().to_owned());
     }
     insta::assert_snapshot!(all.join("\n"), @r"
-    Passing client-secret: it answered HTTP 503 |
-    Passing client-secret: it answered HTTP 429 |
+    Passing client-secret: the sign-in service answered HTTP 503 |
+    Passing client-secret: the sign-in service answered HTTP 503 |
+    Passing client-secret: the sign-in service answered HTTP 429 |
     Passing client-secret: AADSTS90033: A transient error. |
-    Secret client-secret: its answer is not the JSON that it should be (line 1, column 1) | most likely something on the way answered in its place, such as a proxy's page
-    Secret client-secret: its answer is not the JSON that it should be (line 1, column 1) | most likely something on the way answered in its place, such as a proxy's page
+    Secret client-secret: AADSTS7000215: Secret for 'app'. | give AZURE_CLIENT_SECRET a secret of that application which has not expired
+    Secret client-secret: the sign-in service answered HTTP 400, invalid_request |
+    Secret client-secret: the sign-in service answered HTTP 307, a redirect, which is not followed | is the authority the right one (AZURE_AUTHORITY_HOST, or `authority` of the cloud in your own configuration)?
+    Secret client-secret: the sign-in service answered HTTP 200 without a token | most likely something on the way answered in its place, such as a proxy's page
+    Secret client-secret: the sign-in service gave something that is no token |
+    Secret client-secret: the sign-in service answered HTTP 200 without a token | most likely something on the way answered in its place, such as a proxy's page
+    Secret client-secret: the sign-in service answered HTTP 404 | most likely something on the way answered in its place, such as a proxy's page
     ");
 }
 

@@ -85,6 +85,20 @@ async fn what_is_in_the_way_and_what_to_type() {
     ");
 }
 
+#[tokio::test]
+async fn what_no_header_takes_is_no_token() {
+    let (emulator, az) = (emulator(Vec::new()).await, FakeAz::new());
+    let sign_ins = super::sign_ins(&emulator, az.environment(), bastion::sys::clock::now);
+    let tokens = sign_ins.tokens(&through_az(None));
+    for text in ["a.b\\r\\nX-Evil: 1", "a b", "\u{e9}", ""] {
+        az.gives("own", text);
+        let error = tokens.token(false).await.unwrap_err();
+        assert_eq!(error.to_string(), "azure-cli: az gave something that is no token", "{text}");
+    }
+    az.gives("own", "a.b.c");
+    tokens.token(false).await.unwrap();
+}
+
 /// It has a memory of its own, which it cannot be told to look past.
 #[tokio::test]
 async fn one_401_is_tried_again_though_az_gives_the_same_token() {

@@ -29,6 +29,7 @@ mod stand_in;
 mod statements;
 mod subscription;
 mod trust;
+mod way;
 mod whoami;
 
 const AUDIENCE: &str = "https://management.core.windows.net/";
