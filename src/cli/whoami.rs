@@ -137,7 +137,7 @@ fn tell(asker: &Asker, answer: &Result<Granted, SignInError>, before: &[Value], 
             &error.passed
         }
     };
-    for PassedOver { credential, why } in passed {
+    for PassedOver { credential, why, .. } in passed {
         lines.push(("passed over", format!("{}: {why}", credential_word(*credential))));
     }
     let lines: Vec<(&str, &str)> = lines.iter().map(|(word, text)| (*word, text.as_str())).collect();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::answer::NoToken;
+use super::auto::NOT_INSTALLED;
 use super::commands::{az_login, azd_login};
 use super::{PassedOver, credential_word};
 use crate::model::{Blocked, CredentialKind, Disposition, printable};
@@ -11,8 +12,12 @@ use crate::model::{Blocked, CredentialKind, Disposition, printable};
 /// What is in the way of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The credential is not there: a program is not installed, or nothing is configured.
+    /// Nothing is configured for the credential.
+    Unset,
+    /// The credential is not there: a program is not installed, or something that it needs besides is not configured.
     Absent,
+    /// A program is there and of no use: it is too old, or cannot run.
+    Unfit,
     /// Nobody is signed in.
     SignedOut,
     /// A sign-in has expired or was revoked.
@@ -62,8 +67,12 @@ impl fmt::Display for SignInError {
             return write!(f, "{}: {}", credential_word(self.credential), self.what);
         }
         f.write_str("no credential gave a token")?;
-        for PassedOver { credential, why } in &self.passed {
-            write!(f, "; {}: {why}", credential_word(*credential))?;
+        // What is merely not there is not what anybody wants to read, unless there is nothing else.
+        let mut told: Vec<_> = self.passed.iter().filter_map(|one| Some((one.rank()?, one))).collect();
+        told.sort_by_key(|(rank, _)| *rank);
+        let failed = told.iter().any(|(rank, _)| *rank < NOT_INSTALLED);
+        for (_, one) in told.iter().filter(|(rank, _)| !failed || *rank < NOT_INSTALLED) {
+            write!(f, "; {}: {}", credential_word(one.credential), one.why)?;
         }
         Ok(())
     }
@@ -90,7 +99,9 @@ impl SignInError {
             Flaw::Passing | Flaw::Unclear => self.after.map_or(Disposition::Retry, Disposition::RetryAfter),
             Flaw::Proxy => Disposition::Blocked(Blocked::Denied),
             Flaw::Untrusted => Disposition::Blocked(Blocked::Answer),
-            Flaw::Absent
+            Flaw::Unset
+            | Flaw::Absent
+            | Flaw::Unfit
             | Flaw::SignedOut
             | Flaw::Expired
             | Flaw::Interaction
@@ -114,6 +125,7 @@ impl SignInError {
         let flaw = if shown { Flaw::Secret } else { found };
         let what = match (flaw, credential) {
             (Flaw::Absent, _) => format!("{} is not installed (not found on PATH)", program(credential)),
+            (Flaw::Unfit, _) => "az is too old: it does not say until when a token is good".to_owned(),
             (Flaw::SignedOut, _) => format!("nobody is signed in to {}", program(credential)),
             _ => first_line(said),
         };
@@ -162,10 +174,8 @@ impl SignInError {
         let what = format!("its answer is not the JSON that it should be (line {line}, column {column})");
         let way_out = if !is_program(self.credential) {
             "most likely something on the way answered in its place, such as a proxy's page"
-        } else if self.credential == CredentialKind::AzureCli {
-            "see what `az account get-access-token --query expires_on` answers"
         } else {
-            "see whether `azd auth token -o json` answers with JSON"
+            see(self.credential)
         };
         Self { what, way_out: Some(way_out.to_owned()), ..self }
     }
@@ -176,7 +186,16 @@ pub(super) fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 410 | 429 | 500..=599)
 }
 
-fn is_program(credential: CredentialKind) -> bool {
+/// What shows how a program answers.
+pub(super) fn see(credential: CredentialKind) -> &'static str {
+    if credential == CredentialKind::AzureDeveloperCli {
+        "see whether `azd auth token -o json` answers with JSON"
+    } else {
+        "see what `az account get-access-token --query expires_on` answers"
+    }
+}
+
+pub(super) fn is_program(credential: CredentialKind) -> bool {
     matches!(credential, CredentialKind::AzureCli | CredentialKind::AzureDeveloperCli)
 }
 
@@ -229,8 +248,10 @@ fn program(credential: CredentialKind) -> &'static str {
 
 fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audience: &str) -> Option<String> {
     match (credential, flaw) {
-        (_, Flaw::Passing | Flaw::Proxy | Flaw::Untrusted | Flaw::Unclear | Flaw::None | Flaw::NotYet) => {
-            None
+        (_, Flaw::Passing | Flaw::Proxy | Flaw::Untrusted | Flaw::None | Flaw::NotYet | Flaw::Unset) => None,
+        (_, Flaw::Unclear) => is_program(credential).then(|| see(credential).to_owned()),
+        (CredentialKind::AzureCli, Flaw::Unfit) => {
+            Some("update the Azure CLI to 2.54 or later: `az upgrade`".to_owned())
         }
         (CredentialKind::AzureCli, Flaw::Absent) => {
             Some("install the Azure CLI, then `az login`; or choose another `credential`".to_owned())
@@ -265,6 +286,9 @@ fn flaw(said: &str) -> Flaw {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if said.contains("not found on PATH") {
         return Flaw::Absent;
+    }
+    if said.contains("expires_on field not found") {
+        return Flaw::Unfit;
     }
     for code in codes(said) {
         match code {

@@ -72,6 +72,8 @@ impl fmt::Debug for Granted {
 pub struct PassedOver {
     /// Which.
     pub credential: CredentialKind,
+    /// What kind of failure it was.
+    pub flaw: Flaw,
     /// Why.
     pub why: String,
 }

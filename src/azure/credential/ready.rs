@@ -17,8 +17,9 @@ use tokio::time::timeout;
 use super::answer::NoToken;
 use super::assertion::Certificate;
 use super::commands::scope;
-use super::flaw::{Flaw, SignInError, is_passing};
+use super::flaw::{Flaw, SignInError, is_passing, see};
 use super::github::{Job, JobError};
+use super::process::mute;
 use super::{Asking, Credential, Environment, Granted, managed, process, transport};
 use crate::model::{CredentialKind, Identity, chain};
 use crate::net::{Http, HttpError};
@@ -59,10 +60,15 @@ impl Ready {
         &self.ground.environment
     }
 
-    /// Something that has to be set and is not.
+    /// What this credential is known by is not set.
     fn missing(&self, what: &str) -> SignInError {
-        SignInError::new(self.kind, Flaw::Absent, format!("{what} is not set"))
+        SignInError::new(self.kind, Flaw::Unset, format!("{what} is not set"))
             .way_out(format!("set {what}, or choose another `credential`"))
+    }
+
+    /// Something else that it needs is not set, so that it is there by half.
+    fn lacking(&self, what: &str) -> SignInError {
+        SignInError { flaw: Flaw::Absent, ..self.missing(what) }
     }
 
     /// The tenant and the application: the file's word first, for several may stand in it.
@@ -71,8 +77,8 @@ impl Ready {
         let tenant = wanted.tenant.clone().or_else(|| environment.tenant.clone());
         let client_id = wanted.client_id.clone().or_else(|| environment.client_id.clone());
         Ok(Application {
-            tenant: tenant.ok_or_else(|| self.missing("AZURE_TENANT_ID"))?,
-            client_id: client_id.ok_or_else(|| self.missing("AZURE_CLIENT_ID"))?,
+            tenant: tenant.ok_or_else(|| self.lacking("AZURE_TENANT_ID"))?,
+            client_id: client_id.ok_or_else(|| self.lacking("AZURE_CLIENT_ID"))?,
         })
     }
 
@@ -167,15 +173,15 @@ impl Ready {
         // A step has it only where its author says so.
         let token = task.access_token.ok_or_else(|| {
             let way_out = "map `SYSTEM_ACCESSTOKEN: $(System.AccessToken)` in the step's `env`";
-            self.missing("SYSTEM_ACCESSTOKEN").way_out(way_out)
+            self.lacking("SYSTEM_ACCESSTOKEN").way_out(way_out)
         })?;
         if !task.request_uri {
-            return Err(self.missing("SYSTEM_OIDCREQUESTURI"));
+            return Err(self.lacking("SYSTEM_OIDCREQUESTURI"));
         }
         let tenant = self.identity.tenant.clone().or(task.tenant);
         let client_id = self.identity.client_id.clone().or(task.client_id);
-        let tenant = tenant.ok_or_else(|| self.missing("AZURESUBSCRIPTION_TENANT_ID"))?;
-        let client_id = client_id.ok_or_else(|| self.missing("AZURESUBSCRIPTION_CLIENT_ID"))?;
+        let tenant = tenant.ok_or_else(|| self.lacking("AZURESUBSCRIPTION_TENANT_ID"))?;
+        let client_id = client_id.ok_or_else(|| self.lacking("AZURESUBSCRIPTION_CLIENT_ID"))?;
         let options = AzurePipelinesCredentialOptions { credential_options: self.assertion() };
         let token = Secret::new(token.expose_secret().to_owned());
         let connection = &task.service_connection;
@@ -247,6 +253,14 @@ impl Ready {
                 (_, Some(way_out)) => error.way_out(way_out),
                 (_, None) => error,
             };
+        }
+        if let Some(program) = causes(error).find_map(mute) {
+            let (flaw, way_out) = if program.cannot_run() {
+                (Flaw::Unfit, "install it anew, or choose another `credential`")
+            } else {
+                (Flaw::Unclear, see(self.kind))
+            };
+            return SignInError::new(self.kind, flaw, program.to_string()).way_out(way_out);
         }
         if let Some(unanswered) = causes(error).find_map(|cause| cause.downcast_ref::<HttpError>()) {
             return understood.unanswered(unanswered);

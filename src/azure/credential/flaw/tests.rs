@@ -33,8 +33,8 @@ fn what_az_says_becomes_what_to_type() {
     azure-cli: AADSTS50020: User account 'a' from identity provider 'b' does not exist in tenant 'c'. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
     azure-cli: AADSTS90002: Tenant 'nowhere' not found. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
     azure-cli: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded | Passing |
-    azure-cli: The command failed with an unexpected error. Here is the traceback: | Unclear |
-    azure-cli: the sign-in service gave no reason that can be read | Unclear |
+    azure-cli: The command failed with an unexpected error. Here is the traceback: | Unclear | see what `az account get-access-token --query expires_on` answers
+    azure-cli: the sign-in service gave no reason that can be read | Unclear | see what `az account get-access-token --query expires_on` answers
     ");
 }
 
