@@ -103,7 +103,8 @@ fn askers(settings: &Settings, printer: Printer) -> Result<(Cloud, NetworkRules,
     {
         return Ok((Cloud::Public, load::network(settings, printer)?, nobody()));
     }
-    let Checked { desired, network, .. } = load::checked(settings, printer, "nobody was asked")?;
+    let Checked { desired, network, .. } =
+        load::checked_for_identities(settings, printer, "nobody was asked")?;
     let mut identities: BTreeMap<Identity, Vec<Name>> = BTreeMap::new();
     for (name, bastion) in desired.bastions {
         identities.entry(bastion.identity).or_default().push(name);
