@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::SecretString;
 
-use super::network::Way;
+use super::network::{Way, for_programs};
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::azure::{Addresses, Arm, Cloud, SignIns};
+use crate::azure::{Addresses, Arm, Cloud, Environment, SignIns};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
 use crate::model::{Cloud as CloudName, Desired, Emulation, EmulatorEndpoint, NetworkRules, chain};
@@ -67,7 +67,8 @@ impl Azure {
     ) -> Result<Self, Failure> {
         match Cloud::of(&desired.cloud).zip(addresses(&desired.cloud, settings)) {
             Some((cloud, addresses)) => {
-                Self::real(cloud, &addresses, network(&desired.cloud, rules, settings)?, settings)
+                let network = network(&desired.cloud, rules, settings)?;
+                Self::real(cloud, &addresses, network, environment(rules, settings))
             }
             None => Self::emulated(desired.emulation.clone(), rules, settings, printer).await,
         }
@@ -78,10 +79,10 @@ impl Azure {
         cloud: Cloud,
         addresses: &Addresses,
         network: Network,
-        settings: &Settings,
+        environment: Environment,
     ) -> Result<Self, Failure> {
         let http = network.http().map_err(|error| failed(&error))?;
-        let sign_ins = SignIns::new(addresses, settings.sign_in.clone(), http.clone(), clock::now);
+        let sign_ins = SignIns::new(addresses, environment, http.clone(), clock::now);
         let arm = Arm::new(cloud, &http);
         let surroundings = Surroundings { arm, sign_in: Arc::new(sign_ins), network };
         Ok(Self { surroundings, emulator: None })
@@ -160,7 +161,12 @@ pub(super) fn sign_ins(
 ) -> Result<Option<SignIns>, Failure> {
     let Some(addresses) = addresses(cloud, settings) else { return Ok(None) };
     let http = network(cloud, rules, settings)?.http().map_err(|error| failed(&error))?;
-    Ok(Some(SignIns::new(&addresses, settings.sign_in.clone(), http, clock::now)))
+    Ok(Some(SignIns::new(&addresses, environment(rules, settings), http, clock::now)))
+}
+
+/// What signing in finds around it.
+fn environment(rules: &NetworkRules, settings: &Settings) -> Environment {
+    Environment { for_programs: for_programs(rules, settings), ..settings.sign_in.clone() }
 }
 
 /// Where a cloud is; none for the emulator, whose addresses it says itself.

@@ -106,6 +106,8 @@ pub struct Environment {
     pub azd_profile: Option<PathBuf>,
     /// `PATH`, in which az and azd are looked for; none: as this process has it.
     pub path: Option<OsString>,
+    /// What az and azd find in their environment besides: the way to Azure that this program was told and they were not.
+    pub for_programs: Vec<(&'static str, SecretString)>,
 }
 
 /// What a task of Azure Pipelines signs in with.

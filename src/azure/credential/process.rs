@@ -11,8 +11,10 @@ use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, AzureDeveloperCliCredential,
     AzureDeveloperCliCredentialOptions, Executor,
 };
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::process::Command;
 
+use super::Environment;
 use crate::model::printable;
 use crate::sys::process;
 
@@ -20,6 +22,7 @@ use crate::sys::process;
 struct Runner {
     name: &'static str,
     path: Option<OsString>,
+    more: Vec<(&'static str, SecretString)>,
 }
 
 /// A program that says nothing that could be understood.
@@ -59,6 +62,10 @@ pub(super) fn mute<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&
 }
 
 impl Runner {
+    fn new(name: &'static str, environment: &Environment) -> Self {
+        Self { name, path: environment.path.clone(), more: environment.for_programs.clone() }
+    }
+
     /// The library would read what is not there.
     fn understood(&self, mut output: Output) -> Result<Output, Mute> {
         let blank = |text: &[u8]| text.iter().all(u8::is_ascii_whitespace);
@@ -100,6 +107,9 @@ impl Executor for Runner {
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
+        for (variable, value) in &self.more {
+            command.env(variable, value.expose_secret());
+        }
         let output = process::output(command).await?;
         self.understood(output).map_err(io::Error::other)
     }
@@ -108,9 +118,9 @@ impl Executor for Runner {
 /// The Azure CLI, asked for a tenant.
 pub(super) fn az(
     tenant: Option<&str>,
-    path: Option<&OsString>,
+    environment: &Environment,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
-    let executor: Arc<dyn Executor> = Arc::new(Runner { name: "az", path: path.cloned() });
+    let executor: Arc<dyn Executor> = Arc::new(Runner::new("az", environment));
     let (tenant_id, executor) = (tenant.map(str::to_owned), Some(executor));
     let options = AzureCliCredentialOptions { tenant_id, executor, ..Default::default() };
     let credential: Arc<dyn TokenCredential> = AzureCliCredential::new(Some(options))?;
@@ -120,9 +130,9 @@ pub(super) fn az(
 /// The Azure Developer CLI, asked for a tenant.
 pub(super) fn azd(
     tenant: Option<&str>,
-    path: Option<&OsString>,
+    environment: &Environment,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
-    let executor: Arc<dyn Executor> = Arc::new(Runner { name: "azd", path: path.cloned() });
+    let executor: Arc<dyn Executor> = Arc::new(Runner::new("azd", environment));
     let (tenant_id, executor) = (tenant.map(str::to_owned), Some(executor));
     let options = AzureDeveloperCliCredentialOptions { tenant_id, executor };
     let credential: Arc<dyn TokenCredential> = AzureDeveloperCliCredential::new(Some(options))?;

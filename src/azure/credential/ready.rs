@@ -84,13 +84,12 @@ impl Ready {
 
     /// The library's credential, made anew: theirs remember tokens, and one that was refused is of no use.
     async fn theirs(&self) -> Result<Arc<dyn TokenCredential>, SignInError> {
-        let (tenant, path) = (self.identity.tenant.as_deref(), self.environment().path.as_ref());
+        let (tenant, environment) = (self.identity.tenant.as_deref(), self.environment());
         let made = match self.kind {
-            CredentialKind::AzureCli => process::az(tenant, path),
-            CredentialKind::AzureDeveloperCli => process::azd(tenant, path),
+            CredentialKind::AzureCli => process::az(tenant, environment),
+            CredentialKind::AzureDeveloperCli => process::azd(tenant, environment),
             CredentialKind::ManagedIdentity => {
                 managed::is_there(self.environment().identity_endpoint).await?;
-                let environment = self.environment();
                 let client_id = self.identity.client_id.as_deref().or(environment.client_id.as_deref());
                 Ok(managed::identity(client_id).map_err(|error| {
                     SignInError::new(self.kind, Flaw::Secret, chain(&error))
