@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::account::Account;
 use super::challenge::Challenge;
 use super::cloud::Addresses;
 use super::credential::{Auto, Credential, Environment, Ground, Ready, az_login, azd_login};
@@ -57,21 +58,23 @@ impl SignIns {
         all.iter().for_each(|tokens| tokens.reconsider());
     }
 
-    /// What mends it that an identity has no token, or that its token is not believed.
-    pub fn way_out(&self, identity: &Identity, challenge: Option<&Challenge>) -> Option<String> {
-        match challenge {
-            None => self.tokens(identity).why_not()?.way_out,
-            Some(challenge) => Some(self.answer(identity, challenge)),
-        }
-    }
-
-    fn answer(&self, identity: &Identity, challenge: &Challenge) -> String {
+    /// What mends it that an identity's token is not believed.
+    pub fn way_out(&self, identity: &Identity, challenge: &Challenge) -> String {
         let named = identity.tenant.as_deref();
         let tenant = challenge.tenant.as_deref().or(named);
-        let again = self.tokens(identity).repeated();
+        let tokens = self.tokens(identity);
+        let again = tokens.repeated();
         let again =
             again.filter(|by| matches!(by, CredentialKind::AzureCli | CredentialKind::AzureDeveloperCli));
-        let login = |tenant: Option<&str>| match identity.credential {
+        let held = tokens.held();
+        // Where nobody names a tenant, the one that the token is of is signed in to again.
+        let own = held.as_ref().and_then(|held| Account::of(&held.token).tenant);
+        let again_in = tenant.or(own.as_deref());
+        let credential = match (identity.credential, &held) {
+            (CredentialKind::Auto, Some(held)) => held.by,
+            (credential, _) => credential,
+        };
+        let login = |tenant: Option<&str>| match credential {
             CredentialKind::AzureDeveloperCli => Some(azd_login(tenant)),
             CredentialKind::Auto | CredentialKind::AzureCli => Some(az_login(tenant, None, None)),
             CredentialKind::AzurePipelines
@@ -83,12 +86,12 @@ impl SignIns {
             | CredentialKind::ManagedIdentity
             | CredentialKind::WorkloadIdentity => None,
         };
-        let az = matches!(identity.credential, CredentialKind::Auto | CredentialKind::AzureCli);
+        let az = matches!(credential, CredentialKind::Auto | CredentialKind::AzureCli);
         match (&challenge.claims, challenge.wrong_tenant) {
             (Some(claims), _) if az => {
-                format!("type {}", az_login(tenant, Some(&self.audience), Some(claims)))
+                format!("type {}", az_login(again_in, Some(&self.audience), Some(claims)))
             }
-            (Some(_), _) => match login(tenant) {
+            (Some(_), _) => match login(again_in) {
                 Some(login) => format!("type {login}: a policy of the tenant wants more of the sign-in"),
                 None => {
                     "a policy of the tenant wants more of this application (conditional access)".to_owned()
@@ -101,7 +104,7 @@ impl SignIns {
                 },
                 None => "sign in with an account of the bastion's tenant".to_owned(),
             },
-            (None, false) => match (login(tenant), again) {
+            (None, false) => match (login(again_in), again) {
                 // It cannot be told to look past its memory; a sign-in puts another token there.
                 (Some(login), Some(by)) => format!(
                     "type {login}, with an account of the bastion's tenant: until then {} gives the refused token again",

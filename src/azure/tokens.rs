@@ -57,8 +57,6 @@ struct State {
     asked: Option<Instant>,
     /// Since when a token ahead of the end of the last one could not be had.
     failed: Option<Instant>,
-    /// Why the last question was in vain.
-    why: Option<SignInError>,
 }
 
 struct Held {
@@ -134,9 +132,9 @@ impl Tokens {
         state.failed = None;
     }
 
-    /// Why the last question was in vain, unless a later one was not.
-    pub fn why_not(&self) -> Option<SignInError> {
-        self.shared.state().why.clone()
+    /// The token that was had last, good or not.
+    pub(super) fn held(&self) -> Option<Granted> {
+        self.shared.state().held.as_ref().map(|held| held.granted.clone())
     }
 
     /// The source, if it gave the token that it had given before when it was last asked.
@@ -178,11 +176,11 @@ impl Shared {
                 let repeated = state.holds(granted);
                 let (granted, fetched) = (granted.clone(), (self.clock)());
                 state.held = Some(Held { granted, fetched, handed: false, doubted: false, repeated });
-                (state.failed, state.why) = (None, None);
+                state.failed = None;
             }
             Err(error) => {
                 tracing::info!(%error, "no access token");
-                (state.failed, state.why) = (Some(Instant::now()), Some(error.clone()));
+                state.failed = Some(Instant::now());
             }
         }
         state.flight = None;

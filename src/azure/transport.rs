@@ -14,7 +14,7 @@ use azure_core::http::{
 use azure_core::{Error, Result};
 use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
 
-use crate::net::{Answer, Http, HttpError};
+use crate::net::{Http, HttpError};
 
 /// How long one exchange may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
@@ -46,11 +46,7 @@ pub(super) fn options(client: Arc<dyn HttpClient>) -> ClientOptions {
     ClientOptions { transport, retry, ..ClientOptions::default() }
 }
 
-/// Sends a request. Our error is within the library's.
-pub(super) async fn send(http: &Http, request: reqwest::Request) -> Result<Answer> {
-    http.send(request, LIMIT).await.map_err(ours)
-}
-
+/// Our error, within the library's.
 fn ours(error: HttpError) -> Error {
     let text = crate::model::chain(&error);
     Error::with_error(ErrorKind::Io, error, text)

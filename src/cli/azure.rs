@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::SecretString;
 
-use super::network::Way;
+use super::network::{Way, for_programs};
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::azure::{Addresses, Arm, Cloud, SignIns};
+use crate::azure::{Addresses, Arm, Cloud, Environment, SignIns};
 use crate::emulator::Emulator;
 use crate::gateway::{AccessTokens, TokenError};
 use crate::instance::digest;
@@ -82,7 +82,8 @@ impl Azure {
         match Cloud::of(&desired.cloud).zip(addresses(&desired.cloud, settings)) {
             Some((cloud, addresses)) => {
                 let realm = Realm { word: desired.cloud.name().to_owned(), ports: cloud.gateway_ports };
-                Self::real(realm, cloud, &addresses, network(&desired.cloud, rules, settings)?, settings)
+                let network = network(&desired.cloud, rules, settings)?;
+                Self::real(realm, cloud, &addresses, network, environment(rules, settings))
             }
             None => Self::emulated(desired.emulation.clone(), rules, settings, printer).await,
         }
@@ -94,10 +95,10 @@ impl Azure {
         cloud: Cloud,
         addresses: &Addresses,
         network: Network,
-        settings: &Settings,
+        environment: Environment,
     ) -> Result<Self, Failure> {
         let http = network.http().map_err(|error| failed(&error))?;
-        let sign_ins = SignIns::new(addresses, settings.sign_in.clone(), http.clone(), clock::now);
+        let sign_ins = SignIns::new(addresses, environment, http.clone(), clock::now);
         let arm = Arm::new(cloud, &http);
         let surroundings = Surroundings { arm, sign_in: Arc::new(sign_ins), network, journal: None };
         Ok(Self { surroundings, realm: Some(realm), emulator: None })
@@ -211,7 +212,12 @@ pub(super) fn sign_ins(
 ) -> Result<Option<SignIns>, Failure> {
     let Some(addresses) = addresses(cloud, settings) else { return Ok(None) };
     let http = network(cloud, rules, settings)?.http().map_err(|error| failed(&error))?;
-    Ok(Some(SignIns::new(&addresses, settings.sign_in.clone(), http, clock::now)))
+    Ok(Some(SignIns::new(&addresses, environment(rules, settings), http, clock::now)))
+}
+
+/// What signing in finds around it.
+fn environment(rules: &NetworkRules, settings: &Settings) -> Environment {
+    Environment { for_programs: for_programs(rules, settings), ..settings.sign_in.clone() }
 }
 
 /// Where a cloud is; none for the emulator, whose addresses it says itself.

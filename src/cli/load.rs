@@ -6,9 +6,11 @@ use std::path::Path;
 use super::running::identity;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, nearest};
-use crate::config::{AZ_SUBSCRIPTION, Loaded, Value};
+use crate::config::{AZ_SUBSCRIPTION, Loaded, Value, Variables};
 use crate::instance::{Places, Ports, Worktrees};
-use crate::model::{AzSubscription, Cloud, CloudDefinition, Desired, Name, NetworkRules, printable};
+use crate::model::{
+    AzCurrent, AzSubscription, Cloud, CloudDefinition, Desired, Name, NetworkRules, printable,
+};
 use crate::sys::socket;
 use crate::ui::{Printer, count};
 use crate::workspace::{Checkout, Files, FindError, ReadError, Where, Workspace};
@@ -131,10 +133,43 @@ pub(super) fn checked_in(
     printer: Printer,
     so: &str,
 ) -> Result<Checked, Failure> {
+    read_in(workspace, settings, printer, so, Subscription::Needed)
+}
+
+/// As [`checked`], for a command that goes to no subscription: who is signed in to az does not matter to it yet.
+pub(super) fn checked_for_identities(
+    settings: &Settings,
+    printer: Printer,
+    so: &str,
+) -> Result<Checked, Failure> {
+    read_in(&find(settings)?, settings, printer, so, Subscription::OfNoInterest)
+}
+
+/// Whether a command goes to the subscription that the files mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subscription {
+    Needed,
+    OfNoInterest,
+}
+
+fn read_in(
+    workspace: &Workspace,
+    settings: &Settings,
+    printer: Printer,
+    so: &str,
+    subscription: Subscription,
+) -> Result<Checked, Failure> {
     let files = read(workspace)?;
     let variables = settings.variables(&files.mentioned(), settings.environment.as_deref());
-    let Loaded { desired, network, clouds, az, diagnostics, warnings, values } =
-        files.load(&variables, settings.az());
+    let mut loaded = files.load(&variables, settings.az());
+    let other = but_for_az(&files, &variables, &loaded, settings);
+    let signed_out = other.is_some();
+    if subscription == Subscription::OfNoInterest
+        && let Some(other) = other
+    {
+        loaded = other;
+    }
+    let Loaded { desired, network, clouds, az, diagnostics, warnings, values } = loaded;
     let layers = files.layers();
     let source = files.source(&layers, &variables, settings.az());
     // `check` warns of whose subscription it is; whoever runs something has seen it there, or is told on one line.
@@ -144,6 +179,11 @@ pub(super) fn checked_in(
         printer.report("");
     }
     let mut desired = desired.ok_or_else(|| {
+        if signed_out {
+            let what = format!("nobody is signed in to az, and no file names a subscription; {so} [sign-in]");
+            return Failure::new(ExitStatus::SignIn, what)
+                .hint("`az login`, or add `subscription = \"…\"` to `[azure]`");
+        }
         let mistakes = count(diagnostics.len(), "mistake");
         let paths: BTreeSet<&str> = diagnostics.iter().map(|found| found.path(&source)).collect();
         let what = match (paths.len(), paths.first()) {
@@ -161,6 +201,17 @@ pub(super) fn allot(desired: &mut Desired, workspace: &Workspace, places: &Place
     if desired.tunnels.values().any(|tunnel| tunnel.auto) {
         Ports::load(places, &identity(workspace)).allot(desired, &socket::quiet_ports());
     }
+}
+
+/// What the files say if nothing is wrong but that az, which would know the subscription, has nobody signed in.
+fn but_for_az(files: &Files, variables: &Variables, loaded: &Loaded, settings: &Settings) -> Option<Loaded> {
+    if loaded.desired.is_some() || *settings.az() != AzCurrent::SignedOut {
+        return None;
+    }
+    let own = loaded.clouds.iter().map(|cloud| Cloud::Defined(Box::new(cloud.clone())));
+    let clouds = Cloud::BUILT_IN.iter().map(|(_, cloud)| cloud.clone()).chain(own);
+    let mut all = clouds.map(|cloud| files.load(variables, &AzCurrent::Is(AzSubscription::unknown(&cloud))));
+    all.find(|loaded| loaded.desired.is_some())
 }
 
 fn environment(text: &str) -> Result<Name, Failure> {

@@ -243,7 +243,8 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitStatus, Failure> {
         .build()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("starting the runtime: {error}")))?;
     let status = runtime.block_on(Box::pin(cli.command.run(&settings, format, printer)));
-    // A name look-up that hangs in the system must not hold up the exit.
+    // A name look-up that hangs in the system must not hold up the exit; so tasks are not waited for, nor what they run.
+    crate::sys::process::end_all();
     runtime.shutdown_background();
     status
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secrecy::SecretString;
+
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::model::{Cloud, NetworkRules, ProxyRule, chain};
@@ -46,4 +48,16 @@ impl Way {
         let ca_files = ours.chain(&rules.ca_file).chain(own).cloned().collect();
         Ok(Self { proxy: proxy.transpose()?, ca_files })
     }
+}
+
+/// What az and azd, which go to Azure by themselves, are told of the user's own configuration: what the environment does
+/// not say to them already. Not `ca_file`: az would believe those authorities and no others.
+pub(super) fn for_programs(rules: &NetworkRules, settings: &Settings) -> Vec<(&'static str, SecretString)> {
+    let proxy = match &rules.proxy {
+        ProxyRule::Through(url) if settings.proxy.is_none() => Some(("HTTPS_PROXY", url.expose().into())),
+        ProxyRule::Through(_) | ProxyRule::Direct | ProxyRule::System => None,
+    };
+    let no_proxy = rules.no_proxy.as_ref().filter(|_| settings.no_proxy.is_empty());
+    let no_proxy = no_proxy.map(|hosts| ("NO_PROXY", hosts.as_str().into()));
+    proxy.into_iter().chain(no_proxy).collect()
 }

@@ -143,6 +143,8 @@ fn sign_in() -> Environment {
         az_profile: profile("AZURE_CONFIG_DIR", ".azure"),
         azd_profile: profile("AZD_CONFIG_DIR", ".azd"),
         path: None,
+        // Who asks knows the user's own configuration.
+        for_programs: Vec::new(),
     }
 }
 

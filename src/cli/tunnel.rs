@@ -13,9 +13,9 @@ use super::up::whose;
 use super::{ExitStatus, Failure, load, stop};
 use crate::instance::Whose;
 use crate::model::{
-    Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits, Listen,
-    Locator, Machine, Name, NameError, NotCurrent, Port, Reason, ResourceId, Service, State, Target, Tunnel,
-    TunnelStatus, printable,
+    AzCurrent, Bastion, BastionTraits, Behaviour, Cloud, Desired, Emulation, Endpoint, Identity, Limits,
+    Listen, Locator, Machine, Name, NameError, NotCurrent, Port, Reason, ResourceId, Service, State, Target,
+    Tunnel, TunnelStatus, printable,
 };
 use crate::supervisor::Remains;
 use crate::supervisor::{Parts, Setting, Supervisor};
@@ -166,7 +166,14 @@ fn home(
         return Ok(Home { subscription, identity: Identity::default() });
     }
     let current = settings.az().within(cloud).map_err(|NotCurrent { why, way_out }| {
-        Failure::new(ExitStatus::Usage, format!("`--subscription` is needed: {why} [no-subscription]"))
+        let status = match settings.az() {
+            AzCurrent::SignedOut => ExitStatus::SignIn,
+            AzCurrent::NoneChosen
+            | AzCurrent::NoSubscription
+            | AzCurrent::Unreadable(_)
+            | AzCurrent::Is(_) => ExitStatus::Usage,
+        };
+        Failure::new(status, format!("`--subscription` is needed: {why} [no-subscription]"))
             .hint(&format!("{way_out}, or name the one that the bastion is in: `--subscription ID`"))
     })?;
     printer.say(&whose(current));

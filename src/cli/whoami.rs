@@ -11,7 +11,8 @@ use super::load::Checked;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, Format, load};
 use crate::azure::{Account, Granted, PassedOver, SignInError, credential_word};
-use crate::model::{Cloud, Disposition, Identity, Name, NetworkRules};
+use crate::model::{Blocked, Cloud, Disposition, Identity, Name, NetworkRules};
+use crate::sys::signal::{StopSignal, StopSignals};
 use crate::ui::{Printer, pairs, terminal_width};
 use crate::workspace::{FindError, Workspace};
 
@@ -43,14 +44,28 @@ pub(super) async fn run(
         }
         return Ok(ExitStatus::Done);
     };
+    let mut signals = StopSignals::register().map_err(|error| {
+        Failure::new(ExitStatus::Failed, format!("taking over the stop signals: {error}"))
+    })?;
     let mut status = ExitStatus::Done;
     let mut told = Vec::new();
     for asker in &askers {
-        let answer = sign_ins.tokens(&asker.identity).token(false).await;
+        let tokens = sign_ins.tokens(&asker.identity);
+        let answer = tokio::select! {
+            answer = tokens.token(false) => answer,
+            // What was started is ended before this program is; a terminal does not do that for it.
+            why = signals.next() => return Ok(match why {
+                StopSignal::Interrupt => ExitStatus::Interrupted,
+                StopSignal::Terminate => ExitStatus::Failed,
+            }),
+        };
         let failed = match answer.as_ref().map_err(SignInError::disposition) {
             Ok(_) => ExitStatus::Done,
-            Err(Disposition::Blocked(_)) => ExitStatus::SignIn,
-            Err(Disposition::Retry | Disposition::RetryAfter(_)) => ExitStatus::Failed,
+            Err(Disposition::Blocked(Blocked::SignIn)) => ExitStatus::SignIn,
+            // A way that is barred, or what may pass.
+            Err(Disposition::Blocked(_) | Disposition::Retry | Disposition::RetryAfter(_)) => {
+                ExitStatus::Failed
+            }
         };
         status = if status == ExitStatus::SignIn { status } else { worse(status, failed) };
         match format {
@@ -88,7 +103,8 @@ fn askers(settings: &Settings, printer: Printer) -> Result<(Cloud, NetworkRules,
     {
         return Ok((Cloud::Public, load::network(settings, printer, "nothing was started")?, nobody()));
     }
-    let Checked { desired, network, .. } = load::checked(settings, printer, "nobody was asked")?;
+    let Checked { desired, network, .. } =
+        load::checked_for_identities(settings, printer, "nobody was asked")?;
     let mut identities: BTreeMap<Identity, Vec<Name>> = BTreeMap::new();
     for (name, bastion) in desired.bastions {
         identities.entry(bastion.identity).or_default().push(name);
@@ -122,14 +138,14 @@ fn tell(asker: &Asker, answer: &Result<Granted, SignInError>, before: &[Value], 
             &error.passed
         }
     };
-    for PassedOver { credential, why } in passed {
+    for PassedOver { credential, why, .. } in passed {
         lines.push(("passed over", format!("{}: {why}", credential_word(*credential))));
     }
     let lines: Vec<(&str, &str)> = lines.iter().map(|(word, text)| (*word, text.as_str())).collect();
     printer.data(pairs(&lines, terminal_width()).trim_end());
     if let Err(error) = answer {
         let what = if error.passed.is_empty() { error.to_string() } else { error.what.clone() };
-        printer.error(&format!("{what} [sign-in]"), error.way_out.as_deref());
+        printer.error(&format!("{what} [{}]", error.code), error.way_out.as_deref());
     }
 }
 
@@ -158,7 +174,7 @@ fn object(asker: &Asker, answer: &Result<Granted, SignInError>) -> Value {
             "bastions": bastions,
             "asked": asked,
             "credential": null,
-            "code": "sign-in",
+            "code": error.code,
             "reason": error.what,
             "hint": error.way_out,
             "passed_over": passed(&error.passed),

@@ -96,13 +96,17 @@ pub struct TokenError {
     pub what: String,
     /// What to do about it.
     pub disposition: Disposition,
+    /// The stable code of this class of failure.
+    pub code: &'static str,
+    /// What mends it, where that is known.
+    pub hint: Option<String>,
 }
 
 impl GatewayError {
     /// The stable code of this class of failure.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Token(_) => "sign-in",
+            Self::Token(error) => error.code,
             Self::Broker(error) => error.code(),
             Self::Exchange { source: HttpError::TooLong(_), .. } | Self::Answer { .. } => "gateway-answer",
             Self::Exchange { .. } | Self::Dial { .. } if self.is_untrusted() => "untrusted-certificate",
@@ -145,8 +149,9 @@ impl GatewayError {
     }
 
     /// The likeliest cause and what mends it, where we know one.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         match self {
+            Self::Token(error) => error.hint.as_deref(),
             Self::Broker(error) => error.hint(),
             Self::Refused { status, message, .. } => refusal(*status, message.as_deref()).2,
             Self::Dial { source: DialError::Tls { .. }, .. } => Some(UNTRUSTED),
@@ -155,7 +160,7 @@ impl GatewayError {
                 "a proxy or firewall on the way may not let WebSockets through; otherwise a node of the bastion is being replaced",
             ),
             Self::Exchange { .. } | Self::Dial { .. } => self.proxy().map(ProxyError::hint),
-            Self::Token(_) | Self::Answer { .. } | Self::Upgrade { .. } => None,
+            Self::Answer { .. } | Self::Upgrade { .. } => None,
         }
     }
 
@@ -307,7 +312,8 @@ mod tests {
         let host = || "bst".to_owned();
         let exchange = GatewayError::Exchange { host: host(), source: HttpError::TooLong(1 << 20) };
         let answer = GatewayError::Answer { host: host(), source: AnswerError::NotJson };
-        let token = TokenError { what: String::new(), disposition: Disposition::Retry };
+        let token =
+            TokenError { what: String::new(), disposition: Disposition::Retry, code: "sign-in", hint: None };
         for all in [exchange, answer, GatewayError::Token(token)] {
             assert!(all.concerns_bastion(), "{all:?}");
         }

@@ -56,6 +56,12 @@ impl AzSubscription {
         })
     }
 
+    /// One that is nobody's, in a cloud: for whoever wants to know what else a file says.
+    pub fn unknown(cloud: &Cloud) -> Self {
+        let id = "00000000-0000-0000-0000-000000000000".to_owned();
+        Self { id, name: "unknown".to_owned(), tenant: None, cloud: az_name(cloud).to_owned() }
+    }
+
     /// Its ID.
     pub fn id(&self) -> &str {
         &self.id

@@ -16,7 +16,7 @@ use super::lookup::{Lookup, Reader};
 use super::route_error::RouteError;
 use super::warm::Pool;
 use super::{Dialer, Surroundings};
-use crate::azure::BastionHost;
+use crate::azure::{BastionHost, Challenge};
 use crate::carrier::{ByteStream, Carrier, Carrying, OpenOptions, Remains, Usage};
 use crate::gateway::{Destination, Gateway, GatewayError, GatewayStream};
 use crate::model::{Bastion, Endpoint, Failure, Identity, Limits, Locator, Port, ResourceId};
@@ -351,9 +351,11 @@ impl Link {
         let mut failure = error.failure();
         let way_out = |challenge| self.surroundings.sign_in.way_out(&self.identity, challenge);
         let typed = match error {
-            RouteError::Token(_) | RouteError::Gateway(GatewayError::Token(_)) => way_out(None),
-            RouteError::Arm(error) => error.challenge().and_then(|challenge| way_out(Some(challenge))),
-            RouteError::NoMachine(_)
+            RouteError::Arm(error) => error.challenge().and_then(way_out),
+            // A gateway says no more of a token than that it does not take it.
+            RouteError::Gateway(GatewayError::Refused { status: 401, .. }) => way_out(&Challenge::default()),
+            RouteError::Token(_)
+            | RouteError::NoMachine(_)
             | RouteError::Refused(_)
             | RouteError::Client(_)
             | RouteError::Gateway(_) => None,

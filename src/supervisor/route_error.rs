@@ -57,7 +57,7 @@ impl RouteError {
     /// What it is to those who wait.
     pub(super) fn failure(&self) -> Failure {
         let (code, hint) = match self {
-            Self::Token(_) => ("sign-in", None),
+            Self::Token(error) => (error.code, error.hint.clone()),
             Self::Arm(error) => (error.code(), error.hint()),
             Self::NoMachine(none) => (none.code(), Some(none.hint())),
             Self::Refused(refusal) => (refusal.code(), refusal.hint()),

@@ -16,8 +16,8 @@ pub trait SignIn: Send + Sync {
     /// The tokens of an identity.
     fn tokens(&self, identity: &Identity) -> Arc<dyn AccessTokens>;
 
-    /// What mends it that an identity has no token, or that Resource Manager answered it with this challenge.
-    fn way_out(&self, _identity: &Identity, _challenge: Option<&Challenge>) -> Option<String> {
+    /// What mends it that an identity's token is not believed; Resource Manager says with a challenge why that is.
+    fn way_out(&self, _identity: &Identity, _challenge: &Challenge) -> Option<String> {
         None
     }
 
@@ -50,8 +50,8 @@ impl SignIn for SignIns {
         Arc::new(Source(Self::tokens(self, identity)))
     }
 
-    fn way_out(&self, identity: &Identity, challenge: Option<&Challenge>) -> Option<String> {
-        Self::way_out(self, identity, challenge)
+    fn way_out(&self, identity: &Identity, challenge: &Challenge) -> Option<String> {
+        Some(Self::way_out(self, identity, challenge))
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -73,8 +73,12 @@ impl AccessTokens for Source {
     ) -> Pin<Box<dyn Future<Output = Result<SecretString, TokenError>> + Send + '_>> {
         Box::pin(async move {
             let granted = self.0.token(fresh).await;
-            let granted = granted
-                .map_err(|error| TokenError { what: error.to_string(), disposition: error.disposition() })?;
+            let granted = granted.map_err(|error| TokenError {
+                what: error.to_string(),
+                disposition: error.disposition(),
+                code: error.code,
+                hint: error.way_out,
+            })?;
             Ok(granted.token)
         })
     }

@@ -8,5 +8,6 @@ pub mod files;
 pub mod limits;
 pub mod local;
 pub mod locked;
+pub mod process;
 pub mod signal;
 pub mod socket;

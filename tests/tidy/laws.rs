@@ -42,7 +42,7 @@ const PURE_PLACES: [&str; 7] =
     ["model", "config", "plan", "lifecycle", "backoff", "gateway/wire", "gateway/boundary"];
 const WIRE_PLACES: [&str; 6] =
     ["config/raw", "control", "gateway/wire", "instance/record", "azure", "emulator"];
-const SPAWN_PLACES: [&str; 10] = [
+const SPAWN_PLACES: [&str; 11] = [
     "supervisor",
     "relay",
     "gateway/ledger",
@@ -52,6 +52,7 @@ const SPAWN_PLACES: [&str; 10] = [
     "emulator",
     "instance/journal",
     "cli/listening",
+    "sys/process",
     "ui/terminal",
 ];
 const LONGEST: usize = 400;

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::flaw::{Flaw, SignInError};
+use super::commands::az_login;
+use super::flaw::{Flaw, SignInError, is_program};
 use super::ready::{Ground, Ready};
 use super::{Asking, Credential, Environment, Granted, PassedOver};
 use crate::model::{CredentialKind, Identity};
@@ -49,17 +50,17 @@ impl Auto {
     async fn ask(&self, audience: &str) -> Result<Granted, SignInError> {
         if let Some(Choice { kind, passed }) = self.chosen() {
             let asked = self.one(kind).token(audience).await;
-            if asked.as_ref().is_err_and(|error| error.flaw != Flaw::Passing) {
+            if asked.as_ref().is_err_and(|error| !error.is_of_the_way()) {
                 // Told as it is; the next question is put to all of them again.
                 self.choose(None);
             }
             return asked.map(|granted| Granted { passed, ..granted });
         }
         let mut passed = Vec::new();
-        let mut nearest: Option<SignInError> = None;
+        let mut nearest: Option<(u8, Option<String>)> = None;
         for kind in ORDER {
             let asked = match out_of_question(kind, &self.ground.environment) {
-                Some(why) => Err(SignInError::new(kind, Flaw::Absent, why)),
+                Some(why) => Err(SignInError::new(kind, Flaw::Unset, why)),
                 None => self.one(kind).token(audience).await,
             };
             match asked {
@@ -68,21 +69,29 @@ impl Auto {
                     return Ok(Granted { passed, ..granted });
                 }
                 // Another identity is not what a network that is down asks for.
-                Err(error) if error.flaw == Flaw::Passing => return Err(SignInError { passed, ..error }),
+                Err(error) if error.is_of_the_way() => return Err(SignInError { passed, ..error }),
                 Err(error) => {
-                    passed.push(PassedOver { credential: kind, why: error.what.clone() });
-                    if error.flaw != Flaw::Absent && nearest.is_none() {
-                        nearest = Some(error);
+                    let one = PassedOver { credential: kind, flaw: error.flaw, why: error.what };
+                    if let Some(rank) = one.rank().filter(|rank| *rank < NOT_INSTALLED)
+                        && nearest.as_ref().is_none_or(|(nearest, _)| rank < *nearest)
+                    {
+                        nearest = Some((rank, error.way_out));
                     }
+                    passed.push(one);
                 }
             }
         }
-        let way_out = nearest.and_then(|error| error.way_out);
         let error = SignInError::new(CredentialKind::Auto, Flaw::None, "no credential gave a token");
-        let error = error.way_out(way_out.unwrap_or_else(|| {
-            "install the Azure CLI and `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret"
-                .to_owned()
-        }));
+        let way_out = nearest.map_or_else(
+            || {
+                let login = az_login(self.identity.tenant.as_deref(), None, None);
+                Some(format!(
+                    "install the Azure CLI and {login}, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret"
+                ))
+            },
+            |(_, way_out)| way_out,
+        );
+        let error = SignInError { way_out, ..error };
         Err(SignInError { passed, ..error })
     }
 
@@ -98,6 +107,32 @@ impl Credential for Auto {
 
     fn reconsider(&self) {
         self.choose(None);
+    }
+}
+
+/// The rank of a program that is not installed.
+pub(super) const NOT_INSTALLED: u8 = 3;
+
+impl PassedOver {
+    /// How far it is from having given a token, 0 being the nearest; none: nobody meant it to.
+    pub(super) fn rank(&self) -> Option<u8> {
+        match self.flaw {
+            Flaw::Unset => None,
+            Flaw::Absent if is_program(self.credential) => Some(NOT_INSTALLED),
+            Flaw::SignedOut => Some(2),
+            Flaw::Absent => Some(1),
+            Flaw::Unfit
+            | Flaw::Expired
+            | Flaw::Interaction
+            | Flaw::WrongTenant
+            | Flaw::Secret
+            | Flaw::None
+            | Flaw::NotYet
+            | Flaw::Proxy
+            | Flaw::Untrusted
+            | Flaw::Passing
+            | Flaw::Unclear => Some(0),
+        }
     }
 }
 

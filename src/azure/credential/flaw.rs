@@ -1,15 +1,23 @@
 //! Why there is no access token, and what to type. Pure: it reads what az, azd and Entra say.
 
 use std::fmt;
+use std::time::Duration;
 
+use super::answer::NoToken;
+use super::auto::NOT_INSTALLED;
+use super::commands::{az_login, azd_login};
 use super::{PassedOver, credential_word};
 use crate::model::{Blocked, CredentialKind, Disposition, printable};
 
 /// What is in the way of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The credential is not there: a program is not installed, or nothing is configured.
+    /// Nothing is configured for the credential.
+    Unset,
+    /// The credential is not there: a program is not installed, or something that it needs besides is not configured.
     Absent,
+    /// A program is there and of no use: it is too old, or cannot run.
+    Unfit,
     /// Nobody is signed in.
     SignedOut,
     /// A sign-in has expired or was revoked.
@@ -24,6 +32,10 @@ pub enum Flaw {
     None,
     /// The credential is promised and not built.
     NotYet,
+    /// A proxy on the way lets nobody through, and only a person can mend that.
+    Proxy,
+    /// The certificate of the sign-in service is not believed.
+    Untrusted,
     /// Something that may pass by itself.
     Passing,
     /// A program failed in a way that is not known: it may pass, and it may not.
@@ -41,6 +53,10 @@ pub struct SignInError {
     pub what: String,
     /// What to type or to change.
     pub way_out: Option<String>,
+    /// The stable code of this class of failure.
+    pub code: &'static str,
+    /// When the other side wants to be asked again.
+    pub after: Option<Duration>,
     /// Those that `auto` asked in vain.
     pub passed: Vec<PassedOver>,
 }
@@ -51,8 +67,12 @@ impl fmt::Display for SignInError {
             return write!(f, "{}: {}", credential_word(self.credential), self.what);
         }
         f.write_str("no credential gave a token")?;
-        for PassedOver { credential, why } in &self.passed {
-            write!(f, "; {}: {why}", credential_word(*credential))?;
+        // What is merely not there is not what anybody wants to read, unless there is nothing else.
+        let mut told: Vec<_> = self.passed.iter().filter_map(|one| Some((one.rank()?, one))).collect();
+        told.sort_by_key(|(rank, _)| *rank);
+        let failed = told.iter().any(|(rank, _)| *rank < NOT_INSTALLED);
+        for (_, one) in told.iter().filter(|(rank, _)| !failed || *rank < NOT_INSTALLED) {
+            write!(f, "; {}: {}", credential_word(one.credential), one.why)?;
         }
         Ok(())
     }
@@ -63,7 +83,8 @@ impl std::error::Error for SignInError {}
 impl SignInError {
     /// One without anything to type.
     pub(in crate::azure) fn new(credential: CredentialKind, flaw: Flaw, what: impl Into<String>) -> Self {
-        Self { credential, flaw, what: what.into(), way_out: None, passed: Vec::new() }
+        let (what, passed) = (what.into(), Vec::new());
+        Self { credential, flaw, what, way_out: None, code: "sign-in", after: None, passed }
     }
 
     /// What to type, if it is known.
@@ -75,8 +96,12 @@ impl SignInError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self.flaw {
-            Flaw::Passing | Flaw::Unclear => Disposition::Retry,
-            Flaw::Absent
+            Flaw::Passing | Flaw::Unclear => self.after.map_or(Disposition::Retry, Disposition::RetryAfter),
+            Flaw::Proxy => Disposition::Blocked(Blocked::Denied),
+            Flaw::Untrusted => Disposition::Blocked(Blocked::Answer),
+            Flaw::Unset
+            | Flaw::Absent
+            | Flaw::Unfit
             | Flaw::SignedOut
             | Flaw::Expired
             | Flaw::Interaction
@@ -89,12 +114,18 @@ impl SignInError {
 
     /// What a source said, understood as far as it can be.
     pub(super) fn said(credential: CredentialKind, said: &str, tenant: Option<&str>, audience: &str) -> Self {
+        if is_program(credential)
+            && let Some(error) = Self::new(credential, Flaw::Passing, first_line(said)).of_its_way(said)
+        {
+            return error;
+        }
         let found = flaw(said);
         // An application has no sign-in that could expire, only what it shows.
         let shown = found == Flaw::Expired && !is_program(credential);
         let flaw = if shown { Flaw::Secret } else { found };
         let what = match (flaw, credential) {
             (Flaw::Absent, _) => format!("{} is not installed (not found on PATH)", program(credential)),
+            (Flaw::Unfit, _) => "az is too old: it does not say until when a token is good".to_owned(),
             (Flaw::SignedOut, _) => format!("nobody is signed in to {}", program(credential)),
             _ => first_line(said),
         };
@@ -104,6 +135,24 @@ impl SignInError {
         let said_no = flaw == Flaw::Unclear && !is_program(credential);
         let flaw = if said_no { Flaw::Secret } else { flaw };
         Self { way_out, ..Self::new(credential, flaw, what) }
+    }
+
+    /// The same of an answer of a sign-in service that is no token.
+    pub(super) fn refused(self, no: &NoToken) -> Self {
+        if is_passing(no.status) {
+            // What a busy or broken server did is not mended by signing in, whatever its words are.
+            return Self { after: no.after, ..Self::new(self.credential, Flaw::Passing, self.what) };
+        }
+        if no.in_words {
+            return self;
+        }
+        let way_out = match no.status {
+            300..=399 => {
+                "is the authority the right one (AZURE_AUTHORITY_HOST, or `authority` of the cloud in your own configuration)?"
+            }
+            _ => "most likely something on the way answered in its place, such as a proxy's page",
+        };
+        Self::new(self.credential, Flaw::Secret, self.what).way_out(way_out)
     }
 
     /// The same of an answer of a metadata service. What is not said in words may be anything, and is not told.
@@ -125,50 +174,11 @@ impl SignInError {
         let what = format!("its answer is not the JSON that it should be (line {line}, column {column})");
         let way_out = if !is_program(self.credential) {
             "most likely something on the way answered in its place, such as a proxy's page"
-        } else if self.credential == CredentialKind::AzureCli {
-            "see what `az account get-access-token --query expires_on` answers"
         } else {
-            "see whether `azd auth token -o json` answers with JSON"
+            see(self.credential)
         };
         Self { what, way_out: Some(way_out.to_owned()), ..self }
     }
-}
-
-/// What `.default` of an audience is called, its own slash kept: Entra wants exactly that.
-pub(super) fn scope(audience: &str) -> String {
-    format!("{audience}/.default")
-}
-
-/// The sign-in to az that fits.
-pub(in crate::azure) fn az_login(
-    tenant: Option<&str>,
-    audience: Option<&str>,
-    claims: Option<&str>,
-) -> String {
-    let mut command = "az login".to_owned();
-    for (option, value) in [("--tenant", tenant.map(str::to_owned)), ("--scope", audience.map(scope))] {
-        if let Some(value) = value.filter(|value| is_plain(value)) {
-            command.push_str(&format!(" {option} {value}"));
-        }
-    }
-    if let Some(claims) = claims.filter(|claims| is_plain(claims)) {
-        command.push_str(&format!(" --claims-challenge \"{claims}\""));
-    }
-    format!("`{command}`")
-}
-
-/// The sign-in to azd that fits.
-pub(in crate::azure) fn azd_login(tenant: Option<&str>) -> String {
-    match tenant.filter(|tenant| is_plain(tenant)) {
-        Some(tenant) => format!("`azd auth login --tenant-id {tenant}`"),
-        None => "`azd auth login`".to_owned(),
-    }
-}
-
-/// Whether a text from elsewhere may stand in a command that a person is asked to type.
-fn is_plain(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:/+=".contains(&b);
-    !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
 }
 
 /// Whether a status is one of a server that is busy, broken or being moved.
@@ -176,7 +186,16 @@ pub(super) fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 410 | 429 | 500..=599)
 }
 
-fn is_program(credential: CredentialKind) -> bool {
+/// What shows how a program answers.
+pub(super) fn see(credential: CredentialKind) -> &'static str {
+    if credential == CredentialKind::AzureDeveloperCli {
+        "see whether `azd auth token -o json` answers with JSON"
+    } else {
+        "see what `az account get-access-token --query expires_on` answers"
+    }
+}
+
+pub(super) fn is_program(credential: CredentialKind) -> bool {
     matches!(credential, CredentialKind::AzureCli | CredentialKind::AzureDeveloperCli)
 }
 
@@ -229,7 +248,11 @@ fn program(credential: CredentialKind) -> &'static str {
 
 fn way_out(credential: CredentialKind, flaw: Flaw, tenant: Option<&str>, audience: &str) -> Option<String> {
     match (credential, flaw) {
-        (_, Flaw::Passing | Flaw::Unclear | Flaw::None | Flaw::NotYet) => None,
+        (_, Flaw::Passing | Flaw::Proxy | Flaw::Untrusted | Flaw::None | Flaw::NotYet | Flaw::Unset) => None,
+        (_, Flaw::Unclear) => is_program(credential).then(|| see(credential).to_owned()),
+        (CredentialKind::AzureCli, Flaw::Unfit) => {
+            Some("update the Azure CLI to 2.54 or later: `az upgrade`".to_owned())
+        }
         (CredentialKind::AzureCli, Flaw::Absent) => {
             Some("install the Azure CLI, then `az login`; or choose another `credential`".to_owned())
         }
@@ -263,6 +286,9 @@ fn flaw(said: &str) -> Flaw {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if said.contains("not found on PATH") {
         return Flaw::Absent;
+    }
+    if said.contains("expires_on field not found") {
+        return Flaw::Unfit;
     }
     for code in codes(said) {
         match code {

@@ -14,19 +14,22 @@ use secrecy::SecretString;
 
 use crate::model::CredentialKind;
 
+mod answer;
 mod assertion;
 mod auto;
+mod commands;
 mod flaw;
 mod github;
 mod managed;
 mod process;
 mod ready;
 mod transport;
+mod way;
 
 pub use flaw::{Flaw, SignInError};
 
 pub(super) use auto::Auto;
-pub(super) use flaw::{az_login, azd_login};
+pub(super) use commands::{az_login, azd_login};
 pub(super) use ready::{Ground, Ready};
 
 /// What a credential does, some time.
@@ -69,6 +72,8 @@ impl fmt::Debug for Granted {
 pub struct PassedOver {
     /// Which.
     pub credential: CredentialKind,
+    /// What kind of failure it was.
+    pub flaw: Flaw,
     /// Why.
     pub why: String,
 }
@@ -101,6 +106,8 @@ pub struct Environment {
     pub azd_profile: Option<PathBuf>,
     /// `PATH`, in which az and azd are looked for; none: as this process has it.
     pub path: Option<OsString>,
+    /// What az and azd find in their environment besides: the way to Azure that this program was told and they were not.
+    pub for_programs: Vec<(&'static str, SecretString)>,
 }
 
 /// What a task of Azure Pipelines signs in with.

@@ -14,9 +14,12 @@ use azure_identity::{
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
+use super::answer::NoToken;
 use super::assertion::Certificate;
-use super::flaw::{Flaw, SignInError, is_passing, scope};
+use super::commands::scope;
+use super::flaw::{Flaw, SignInError, is_passing, see};
 use super::github::{Job, JobError};
+use super::process::mute;
 use super::{Asking, Credential, Environment, Granted, managed, process, transport};
 use crate::model::{CredentialKind, Identity, chain};
 use crate::net::{Http, HttpError};
@@ -57,10 +60,15 @@ impl Ready {
         &self.ground.environment
     }
 
-    /// Something that has to be set and is not.
+    /// What this credential is known by is not set.
     fn missing(&self, what: &str) -> SignInError {
-        SignInError::new(self.kind, Flaw::Absent, format!("{what} is not set"))
+        SignInError::new(self.kind, Flaw::Unset, format!("{what} is not set"))
             .way_out(format!("set {what}, or choose another `credential`"))
+    }
+
+    /// Something else that it needs is not set, so that it is there by half.
+    fn lacking(&self, what: &str) -> SignInError {
+        SignInError { flaw: Flaw::Absent, ..self.missing(what) }
     }
 
     /// The tenant and the application: the file's word first, for several may stand in it.
@@ -69,20 +77,19 @@ impl Ready {
         let tenant = wanted.tenant.clone().or_else(|| environment.tenant.clone());
         let client_id = wanted.client_id.clone().or_else(|| environment.client_id.clone());
         Ok(Application {
-            tenant: tenant.ok_or_else(|| self.missing("AZURE_TENANT_ID"))?,
-            client_id: client_id.ok_or_else(|| self.missing("AZURE_CLIENT_ID"))?,
+            tenant: tenant.ok_or_else(|| self.lacking("AZURE_TENANT_ID"))?,
+            client_id: client_id.ok_or_else(|| self.lacking("AZURE_CLIENT_ID"))?,
         })
     }
 
     /// The library's credential, made anew: theirs remember tokens, and one that was refused is of no use.
     async fn theirs(&self) -> Result<Arc<dyn TokenCredential>, SignInError> {
-        let (tenant, path) = (self.identity.tenant.as_deref(), self.environment().path.as_ref());
+        let (tenant, environment) = (self.identity.tenant.as_deref(), self.environment());
         let made = match self.kind {
-            CredentialKind::AzureCli => process::az(tenant, path),
-            CredentialKind::AzureDeveloperCli => process::azd(tenant, path),
+            CredentialKind::AzureCli => process::az(tenant, environment),
+            CredentialKind::AzureDeveloperCli => process::azd(tenant, environment),
             CredentialKind::ManagedIdentity => {
                 managed::is_there(self.environment().identity_endpoint).await?;
-                let environment = self.environment();
                 let client_id = self.identity.client_id.as_deref().or(environment.client_id.as_deref());
                 Ok(managed::identity(client_id).map_err(|error| {
                     SignInError::new(self.kind, Flaw::Secret, chain(&error))
@@ -165,15 +172,15 @@ impl Ready {
         // A step has it only where its author says so.
         let token = task.access_token.ok_or_else(|| {
             let way_out = "map `SYSTEM_ACCESSTOKEN: $(System.AccessToken)` in the step's `env`";
-            self.missing("SYSTEM_ACCESSTOKEN").way_out(way_out)
+            self.lacking("SYSTEM_ACCESSTOKEN").way_out(way_out)
         })?;
         if !task.request_uri {
-            return Err(self.missing("SYSTEM_OIDCREQUESTURI"));
+            return Err(self.lacking("SYSTEM_OIDCREQUESTURI"));
         }
         let tenant = self.identity.tenant.clone().or(task.tenant);
         let client_id = self.identity.client_id.clone().or(task.client_id);
-        let tenant = tenant.ok_or_else(|| self.missing("AZURESUBSCRIPTION_TENANT_ID"))?;
-        let client_id = client_id.ok_or_else(|| self.missing("AZURESUBSCRIPTION_CLIENT_ID"))?;
+        let tenant = tenant.ok_or_else(|| self.lacking("AZURESUBSCRIPTION_TENANT_ID"))?;
+        let client_id = client_id.ok_or_else(|| self.lacking("AZURESUBSCRIPTION_CLIENT_ID"))?;
         let options = AzurePipelinesCredentialOptions { credential_options: self.assertion() };
         let token = Secret::new(token.expose_secret().to_owned());
         let connection = &task.service_connection;
@@ -203,12 +210,35 @@ impl Ready {
             SignInError::new(self.kind, Flaw::Passing, format!("no answer within {} s", LIMIT.as_secs()))
         })?;
         let token = answer.map_err(|error| self.failure(&error, audience))?;
+        let text = token.token.secret();
+        // It goes into a header, as it is.
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(self.no_token());
+        }
         Ok(Granted {
-            token: SecretString::from(token.token.secret()),
+            token: SecretString::from(text),
             expires: SystemTime::from(token.expires_on),
             by: self.kind,
             passed: Vec::new(),
         })
+    }
+
+    /// What was given as one is no token. What it is instead is not told.
+    fn no_token(&self) -> SignInError {
+        let (who, flaw) = match self.kind {
+            CredentialKind::AzureCli => ("az", Flaw::Unclear),
+            CredentialKind::AzureDeveloperCli => ("azd", Flaw::Unclear),
+            CredentialKind::ManagedIdentity => ("the metadata service", Flaw::Secret),
+            CredentialKind::Auto
+            | CredentialKind::AzurePipelines
+            | CredentialKind::Broker
+            | CredentialKind::ClientCertificate
+            | CredentialKind::ClientSecret
+            | CredentialKind::Github
+            | CredentialKind::Login
+            | CredentialKind::WorkloadIdentity => ("the sign-in service", Flaw::Secret),
+        };
+        SignInError::new(self.kind, flaw, format!("{who} gave something that is no token"))
     }
 
     fn failure(&self, error: &azure_core::Error, audience: &str) -> SignInError {
@@ -217,10 +247,25 @@ impl Ready {
         if let Some(job) = causes(error).find_map(|cause| cause.downcast_ref::<JobError>()) {
             // Nobody asked Entra yet: what it would say is not what is meant.
             let error = SignInError::new(self.kind, job.flaw(), understood.what);
-            return match job.way_out() {
-                Some(way_out) => error.way_out(way_out),
-                None => error,
+            return match (job, job.way_out()) {
+                (JobError::Exchange(unanswered), _) => error.unanswered(unanswered),
+                (_, Some(way_out)) => error.way_out(way_out),
+                (_, None) => error,
             };
+        }
+        if let Some(program) = causes(error).find_map(mute) {
+            let (flaw, way_out) = if program.cannot_run() {
+                (Flaw::Unfit, "install it anew, or choose another `credential`")
+            } else {
+                (Flaw::Unclear, see(self.kind))
+            };
+            return SignInError::new(self.kind, flaw, program.to_string()).way_out(way_out);
+        }
+        if let Some(unanswered) = causes(error).find_map(|cause| cause.downcast_ref::<HttpError>()) {
+            return understood.unanswered(unanswered);
+        }
+        if let Some(no) = causes(error).find_map(|cause| cause.downcast_ref::<NoToken>()) {
+            return understood.refused(no);
         }
         let answer = causes(error).find_map(|cause| {
             let kind = cause.downcast_ref::<azure_core::Error>()?.kind();
@@ -259,5 +304,5 @@ fn causes<'a>(
 
 /// Whether a failure is one of the network.
 fn is_of_network(error: &azure_core::Error) -> bool {
-    causes(error).any(|cause| cause.is::<HttpError>() || cause.is::<reqwest::Error>())
+    causes(error).any(|cause| cause.is::<reqwest::Error>())
 }

@@ -9,6 +9,7 @@ use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, Sta
 use azure_core::{Error, Result};
 use reqwest::Url;
 
+use super::answer;
 use super::flaw::is_passing;
 use crate::azure::transport::{self, LIMIT, response, translated};
 use crate::net::Http;
@@ -45,7 +46,19 @@ impl HttpClient for Authority {
         if let Some(url) = below(&self.url, request.url()) {
             *request.url_mut() = url;
         }
-        let answer = transport::send(&self.http, request).await?;
+        let host = host(request.url());
+        let asks_for_token = is_token_request(&self.url, request.url());
+        let answer = self.http.send(request, LIMIT).await.map_err(|error| {
+            let text = format!("asking {host}: {}", crate::model::chain(&error));
+            Error::with_error(ErrorKind::Io, error, text)
+        })?;
+        if asks_for_token {
+            let body = answer::token(&answer).map_err(|no| {
+                let text = no.to_string();
+                Error::with_error(ErrorKind::Credential, no, text)
+            })?;
+            return Ok(response(answer.status, &answer.headers, body));
+        }
         if is_passing(answer.status) && !is_json(&answer.body) {
             // The library would read it, and tell of that and not of the status.
             let (status, error_code) = (StatusCode::from(answer.status), None);
@@ -73,6 +86,18 @@ impl HttpClient for Near {
 
 fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+}
+
+/// Whether a request is one for a token: Azure Pipelines are asked by the same client for something else.
+fn is_token_request(authority: &str, url: &Url) -> bool {
+    let same = Url::parse(authority).is_ok_and(|authority| authority.origin() == url.origin());
+    same && url.path().ends_with("/oauth2/v2.0/token")
+}
+
+/// A URL's host, with its port where that is not the usual one.
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Where a request to an authority goes that has a path: the library leaves that out.

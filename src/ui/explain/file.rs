@@ -76,7 +76,8 @@ pub(super) const ALL: &[Explanation] = &[
         happened: "No file names one, and az's current one cannot stand in for it.",
         cause: "Nobody is signed in to az, or it has no current subscription, or that is in another cloud; or the \
                 credential is not one of az's, and only az has a current subscription.",
-        remedy: "Add `subscription = \"ID\"` to `[azure]`, or do what the message says of az.",
+        remedy: "Add `subscription = \"ID\"` to `[azure]`, or do what the message says of az. Where nothing is in the way but \
+                 that nobody is signed in to az, the exit code is 3, and `bastion whoami` does without.",
         who: who::YOU,
     },
     Explanation {

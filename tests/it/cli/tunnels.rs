@@ -25,7 +25,7 @@ async fn one_tunnel_until_its_time_is_up() {
 #[tokio::test]
 async fn one_tunnel_that_cannot_be() {
     insta::assert_snapshot!(said(&["tunnel", "--name", "hub", "-g", "rg", "--resource-port", "80", "--target-ip-address", "10.0.0.4"]).await, @r#"
-    exit 2
+    exit 3
     ----- err
     error: `--subscription` is needed: nobody is signed in to az, so it has no current one [no-subscription]
     hint: `az login`, or name the one that the bastion is in: `--subscription ID`

@@ -224,7 +224,12 @@ impl AccessTokens for Tokens {
         self.asked.lock().unwrap().push(fresh);
         let mut given = self.given.lock().unwrap();
         let token = if given.len() > 1 { given.pop() } else { given.last().cloned() };
-        let none = TokenError { what: "there is no token".to_owned(), disposition: Disposition::Retry };
+        let none = TokenError {
+            what: "there is no token".to_owned(),
+            disposition: Disposition::Retry,
+            code: "sign-in",
+            hint: None,
+        };
         Box::pin(std::future::ready(token.map(Into::into).ok_or(none)))
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::stand_in::{Asked, StandIn};
 use super::statements::{SUBJECT, Signer};
-use super::{desired, emulator, identity, logins, sign_ins, surroundings, unauthorized};
+use super::{FakeAz, desired, emulator, identity, logins, sign_ins, surroundings, unauthorized};
 use crate::supervised::Supervised;
 
 fn application() -> Environment {
@@ -181,9 +181,18 @@ async fn a_sign_in_service_that_is_down_is_asked_again_whatever_page_it_shows() 
     let transient = r#"{"error":"temporarily_unavailable","error_description":"AADSTS90033: A transient error.","error_codes":[90033]}"#;
     let rows = [
         (503, "<html>"),
+        (503, ""),
         (429, ""),
         (500, transient),
         // These are not of a service that is down.
+        (
+            400,
+            r#"{"error":"invalid_client","error_description":"AADSTS7000215: Secret for \u0027app\u0027.\r\nTrace ID: 1","error_codes":[7000215]}"#,
+        ),
+        (400, r#"{"error":"invalid_request"}"#),
+        (307, ""),
+        (200, "null"),
+        (200, r#"{"access_token":"a.b\r\nX-Evil: 1","expires_in":3600,"token_type":"Bearer"}"#),
         (200, "<html>"),
         (404, "<html>"),
     ];
@@ -197,11 +206,17 @@ async fn a_sign_in_service_that_is_down_is_asked_again_whatever_page_it_shows() 
         all.push(format!("{:?} {error} | {way_out}", error.flaw).trim_end().to_owned());
     }
     insta::assert_snapshot!(all.join("\n"), @r"
-    Passing client-secret: it answered HTTP 503 |
-    Passing client-secret: it answered HTTP 429 |
+    Passing client-secret: the sign-in service answered HTTP 503 |
+    Passing client-secret: the sign-in service answered HTTP 503 |
+    Passing client-secret: the sign-in service answered HTTP 429 |
     Passing client-secret: AADSTS90033: A transient error. |
-    Secret client-secret: its answer is not the JSON that it should be (line 1, column 1) | most likely something on the way answered in its place, such as a proxy's page
-    Secret client-secret: its answer is not the JSON that it should be (line 1, column 1) | most likely something on the way answered in its place, such as a proxy's page
+    Secret client-secret: AADSTS7000215: Secret for 'app'. | give AZURE_CLIENT_SECRET a secret of that application which has not expired
+    Secret client-secret: the sign-in service answered HTTP 400, invalid_request |
+    Secret client-secret: the sign-in service answered HTTP 307, a redirect, which is not followed | is the authority the right one (AZURE_AUTHORITY_HOST, or `authority` of the cloud in your own configuration)?
+    Secret client-secret: the sign-in service answered HTTP 200 without a token | most likely something on the way answered in its place, such as a proxy's page
+    Secret client-secret: the sign-in service gave something that is no token |
+    Secret client-secret: the sign-in service answered HTTP 200 without a token | most likely something on the way answered in its place, such as a proxy's page
+    Secret client-secret: the sign-in service answered HTTP 404 | most likely something on the way answered in its place, such as a proxy's page
     ");
 }
 
@@ -265,6 +280,54 @@ async fn what_is_wrong_with_an_application() {
     [sign-in] getting an access token: client-secret: AZURE_CLIENT_ID is not set | set AZURE_CLIENT_ID, or choose another `credential`
     ");
     assert_eq!(logins(&emulator), 2);
+}
+
+/// `auto` says what failed, and nothing of what nobody meant to use.
+#[tokio::test]
+async fn what_was_tried_comes_first_and_the_way_out_is_its_own() {
+    let emulator = emulator(Vec::new()).await;
+    emulator.set_sign_in(SignInRules { secret: Some("another".to_owned()), ..SignInRules::default() });
+    let az = FakeAz::new();
+    let elsewhere = std::path::PathBuf::from("/nowhere/token");
+    let nobodys = Environment { path: Some("/nowhere".into()), ..Environment::default() };
+    let mut all = Vec::new();
+    for environment in [
+        Environment { path: az.environment().path, ..application() },
+        Environment { client_secret: application().client_secret, ..az.environment() },
+        Environment { federated_token_file: Some(elsewhere), ..application() },
+        az.environment(),
+        nobodys,
+    ] {
+        all.push(blocked(&emulator, environment, CredentialKind::Auto).await);
+    }
+    insta::assert_snapshot!(all.join("\n"), @r"
+    [sign-in] getting an access token: no credential gave a token; client-secret: AADSTS7000215: Invalid client secret provided. Ensure the secret being sent is the client secret value.; azure-cli: nobody is signed in to az | give AZURE_CLIENT_SECRET a secret of that application which has not expired
+    [sign-in] getting an access token: no credential gave a token; client-secret: AZURE_TENANT_ID is not set; azure-cli: nobody is signed in to az | set AZURE_TENANT_ID, or choose another `credential`
+    [sign-in] getting an access token: no credential gave a token; workload-identity: failed to read federated token from file /nowhere/token: No such file or directory (os error 2); client-secret: AADSTS7000215: Invalid client secret provided. Ensure the secret being sent is the client secret value. | name the file that Kubernetes writes the pod's token to in AZURE_FEDERATED_TOKEN_FILE
+    [sign-in] getting an access token: no credential gave a token; azure-cli: nobody is signed in to az | `az login`
+    [sign-in] getting an access token: no credential gave a token; azure-cli: az is not installed (not found on PATH); azure-developer-cli: azd is not installed (not found on PATH) | install the Azure CLI and `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret
+    ");
+}
+
+/// The sign-in that gave the token is the one to look at, and where it was is known.
+#[tokio::test]
+async fn what_mends_a_refused_token_is_of_the_credential_that_gave_it() {
+    let emulator = emulator(vec![unauthorized(0)]).await;
+    let az = FakeAz::new();
+    let mut all = vec![
+        blocked(
+            &emulator,
+            Environment { path: az.environment().path, ..application() },
+            CredentialKind::Auto,
+        )
+        .await,
+    ];
+    az.gives("own", super::whoami::USER);
+    all.push(blocked(&emulator, az.environment(), CredentialKind::Auto).await);
+    insta::assert_snapshot!(all.join("\n").replace(Emulator::TENANT, "TENANT"), @r#"
+    [sign-in] reading the bastion `hub` from Azure Resource Manager: HTTP 401, InvalidAuthenticationToken: "The access token is invalid." | is the application's sign-in still good, and of the bastion's tenant?
+    [sign-in] reading the bastion `hub` from Azure Resource Manager: HTTP 401, ExpiredAuthenticationToken: "The access token expiry UTC time is earlier than current UTC time." | type `az login --tenant TENANT`, with an account of the bastion's tenant: until then az gives the refused token again
+    "#);
 }
 
 #[tokio::test]

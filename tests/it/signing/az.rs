@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bastion::emulator::SignInRules;
-use bastion::model::{Emulation, State, TunnelStatus};
+use bastion::model::{CredentialKind, Emulation, State, TunnelStatus};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    FakeAz, OTHER_SUBSCRIPTION, OTHER_TENANT, desired, emulator, surroundings, through_az, unauthorized,
+    FakeAz, OTHER_SUBSCRIPTION, OTHER_TENANT, desired, emulator, identity, surroundings, through_az,
+    unauthorized,
 };
 use crate::supervised::Supervised;
 
@@ -83,6 +84,64 @@ async fn what_is_in_the_way_and_what_to_type() {
     [sign-in] getting an access token: azure-cli: AADSTS700082: The refresh token has expired due to inactivity. | `az login --tenant contoso.com`
     [sign-in] getting an access token: azure-cli: az is not installed (not found on PATH) | install the Azure CLI, then `az login`; or choose another `credential`
     ");
+}
+
+#[tokio::test]
+async fn what_no_header_takes_is_no_token() {
+    let (emulator, az) = (emulator(Vec::new()).await, FakeAz::new());
+    let sign_ins = super::sign_ins(&emulator, az.environment(), bastion::sys::clock::now);
+    let tokens = sign_ins.tokens(&through_az(None));
+    for text in ["a.b\\r\\nX-Evil: 1", "a b", "\u{e9}", ""] {
+        az.gives("own", text);
+        let error = tokens.token(false).await.unwrap_err();
+        assert_eq!(error.to_string(), "azure-cli: az gave something that is no token", "{text}");
+    }
+    az.gives("own", "a.b.c");
+    tokens.token(false).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_az_that_is_there_is_not_to_be_installed() {
+    let (emulator, az) = (emulator(Vec::new()).await, FakeAz::new());
+    let token = r#"{"accessToken":"a.b.c","tokenType":"Bearer""#;
+    let mut all = Vec::new();
+    for script in [
+        format!("echo '{token}}}'"),
+        format!("echo 'hello'; echo '{token},\"expires_on\":{}}}'", super::seconds() + 3600),
+        "exit 0".to_owned(),
+        "exit 1".to_owned(),
+        "kill -SEGV $$".to_owned(),
+        "echo 'env: python3: No such file or directory' >&2; exit 127".to_owned(),
+        "echo 'Traceback (most recent call last):' >&2; exit 1".to_owned(),
+    ] {
+        az.does(&script);
+        for credential in [CredentialKind::AzureCli, CredentialKind::Auto] {
+            let sign_ins = super::sign_ins(&emulator, az.environment(), bastion::sys::clock::now);
+            let error = sign_ins.tokens(&identity(credential, None)).token(false).await.unwrap_err();
+            let told = format!("{error} | {}", error.way_out.as_deref().unwrap_or_default());
+            if credential == CredentialKind::Auto {
+                assert_eq!(format!("no credential gave a token; {}", all.last().unwrap()), told);
+            } else {
+                all.push(told);
+            }
+        }
+    }
+    insta::assert_snapshot!(all.join("\n"), @r"
+    azure-cli: az is too old: it does not say until when a token is good | update the Azure CLI to 2.54 or later: `az upgrade`
+    azure-cli: its answer is not the JSON that it should be (line 1, column 1) | see what `az account get-access-token --query expires_on` answers
+    azure-cli: az answered nothing | see what `az account get-access-token --query expires_on` answers
+    azure-cli: az failed and said nothing (exit status: 1) | see what `az account get-access-token --query expires_on` answers
+    azure-cli: Segmentation fault | see what `az account get-access-token --query expires_on` answers
+    azure-cli: az is there and cannot run: env: python3: No such file or directory | install it anew, or choose another `credential`
+    azure-cli: Traceback (most recent call last): | see what `az account get-access-token --query expires_on` answers
+    ");
+    // A mark of the encoding before the answer is none of its words.
+    az.does(&format!(
+        "printf '\\357\\273\\277'; echo '{token},\"expires_on\":{}}}'",
+        super::seconds() + 3600
+    ));
+    let sign_ins = super::sign_ins(&emulator, az.environment(), bastion::sys::clock::now);
+    sign_ins.tokens(&through_az(None)).token(false).await.unwrap();
 }
 
 /// It has a memory of its own, which it cannot be told to look past.

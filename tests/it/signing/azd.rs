@@ -128,7 +128,7 @@ async fn what_azd_says_and_what_to_type() {
     exit 3 | error: azure-developer-cli: AADSTS50076: you must use multi-factor authentication. [sign-in] | hint: `azd auth login --tenant-id contoso.com`
     exit 3 | error: azure-developer-cli: AADSTS700082: The refresh token has expired due to inactivity. [sign-in] | hint: `azd auth login --tenant-id contoso.com`
     exit 1 | error: azure-developer-cli: fetching token: Post: dial tcp: lookup login.microsoftonline.com: no such host [sign-in]
-    exit 1 | error: azure-developer-cli: something else [sign-in]
+    exit 1 | error: azure-developer-cli: something else [sign-in] | hint: see whether `azd auth token -o json` answers with JSON
     exit 1 | error: azure-developer-cli: its answer is not the JSON that it should be (line 1, column 82) [sign-in] | hint: see whether `azd auth token -o json` answers with JSON
     exit 1 | error: azure-developer-cli: it gave a token that has expired already: is the clock of this machine right? [sign-in]
     ");

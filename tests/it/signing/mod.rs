@@ -22,12 +22,14 @@ use tempfile::TempDir;
 mod applications;
 mod az;
 mod azd;
+mod hanging;
 mod jobs;
 mod managed;
 mod stand_in;
 mod statements;
 mod subscription;
 mod trust;
+mod way;
 mod whoami;
 
 const AUDIENCE: &str = "https://management.core.windows.net/";
@@ -62,6 +64,11 @@ impl FakeAz {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         az.fails(SIGNED_OUT);
         az
+    }
+
+    /// Has it do something else in place of answering.
+    fn does(&self, script: &str) {
+        std::fs::write(self.path("bin/az"), format!("#!/bin/sh\n{script}\n")).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -177,3 +177,27 @@ async fn a_tunnel_in_a_cloud_of_the_users_own_is_signed_in_as_a_workspace_is() {
     assert!(!said.contains("The subscription is") && !said.contains("hunter2"), "{said}");
     emulator.into_running().stop().await;
 }
+
+#[tokio::test]
+async fn whoever_is_signed_out_of_az_is_asked_to_sign_in_and_not_to_edit() {
+    let (env, az) = (TestEnv::new(), FakeAz::new());
+    env.workspace(
+        "[azure]\nresource_group = \"rg\"\n[bastions.hub]\n[targets]\nweb = { vm = \"vm-web\" }\n[tunnels]\npage = \"0 -> web:80\"\n",
+    );
+    for command in ["whoami", "up"] {
+        let output = process::output(by_az(&env, &az, &[command]), PATIENCE).await;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{command}: {told}");
+        assert!(told.contains("[sign-in]") && told.contains("hint: `az login`"), "{command}: {told}");
+        assert_eq!(command == "up", told.contains("no-subscription"), "{told}");
+    }
+    // Who is signed in can be said without one.
+    az.gives("own", super::whoami::USER);
+    let output = process::output(by_az(&env, &az, &["whoami"]), PATIENCE).await;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("ann@contoso.com"), "{output:?}");
+    // A mistake is one all the same.
+    env.workspace("[azure]\nresource_group = 1\n[bastions.hub]\n");
+    let output = process::output(by_az(&env, &az, &["up"]), PATIENCE).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}

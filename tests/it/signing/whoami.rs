@@ -82,6 +82,30 @@ async fn a_broken_az_does_not_keep_others_from_being_asked_and_a_network_that_is
     assert!(told.starts_with("exit 1") && !told.contains("client-secret"), "{told}");
 }
 
+/// Az goes to Azure by itself: the proxy of the user's own configuration is nothing that it reads.
+#[tokio::test]
+async fn az_is_told_of_the_users_own_proxy_unless_the_environment_names_one() {
+    let (env, az) = (TestEnv::new(), FakeAz::new());
+    let own = env.home().join(".config/bastion");
+    std::fs::create_dir_all(&own).unwrap();
+    let text = "[network]\nproxy = \"http://me:hunter2@proxy.example:3128\"\nno_proxy = [\".internal\", \"10.0.0.0/8\"]\n";
+    std::fs::write(own.join("config.toml"), text).unwrap();
+    let told = az.path("told");
+    az.does(&format!("echo \"$* $HTTPS_PROXY $NO_PROXY\" > '{}'\nexit 1", told.display()));
+    let found = |environment: &'static [(&'static str, &'static str)]| {
+        let (mut command, told) = (whoami(&env, &az, &[]), told.clone());
+        command.envs(environment.iter().copied());
+        async move {
+            assert!(!said(command).await.contains("hunter2"));
+            let text = std::fs::read_to_string(told).unwrap();
+            text.trim_end().rsplit_once("/.default ").unwrap().1.to_owned()
+        }
+    };
+    assert_eq!(found(&[]).await, "http://me:hunter2@proxy.example:3128 .internal,10.0.0.0/8");
+    let theirs = &[("HTTPS_PROXY", "http://other:1"), ("NO_PROXY", "*")];
+    assert_eq!(found(theirs).await, "http://other:1 *");
+}
+
 #[tokio::test]
 async fn nobody_and_why() {
     let (env, az) = (TestEnv::new(), FakeAz::new());

@@ -33,8 +33,8 @@ fn what_az_says_becomes_what_to_type() {
     azure-cli: AADSTS50020: User account 'a' from identity provider 'b' does not exist in tenant 'c'. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
     azure-cli: AADSTS90002: Tenant 'nowhere' not found. | WrongTenant | `az login --tenant contoso.com`, with an account of that tenant; or correct `tenant`
     azure-cli: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded | Passing |
-    azure-cli: The command failed with an unexpected error. Here is the traceback: | Unclear |
-    azure-cli: the sign-in service gave no reason that can be read | Unclear |
+    azure-cli: The command failed with an unexpected error. Here is the traceback: | Unclear | see what `az account get-access-token --query expires_on` answers
+    azure-cli: the sign-in service gave no reason that can be read | Unclear | see what `az account get-access-token --query expires_on` answers
     ");
 }
 
@@ -57,15 +57,4 @@ fn what_entra_says_of_applications() {
     github: AADSTS700213: No matching federated identity record found. | Secret | add a federated credential to the application that fits this job's subject
     azure-developer-cli: nobody is signed in to azd | SignedOut | `azd auth login --tenant-id contoso.com`
     ");
-}
-
-#[test]
-fn nothing_from_elsewhere_gets_into_a_command() {
-    for hostile in ["x; rm -rf ~", "$(id)", "`id`", "a b", "--help", "a\"b", ""] {
-        assert_eq!(az_login(Some(hostile), None, Some(hostile)), "`az login`", "{hostile}");
-    }
-    assert_eq!(
-        az_login(Some("t-1"), Some(AUDIENCE), Some("eyJ0==")),
-        "`az login --tenant t-1 --scope https://management.core.windows.net//.default --claims-challenge \"eyJ0==\"`"
-    );
 }
