@@ -30,7 +30,7 @@ fn by(network: Network, authority: &str) -> Surroundings {
     let cloud =
         Cloud { resource_manager: addresses.resource_manager.clone(), gateway_ports: PortRule::Allowed };
     let sign_ins = SignIns::new(&addresses, environment, http.clone(), bastion::sys::clock::now);
-    Surroundings { arm: Arm::new(cloud, &http), sign_in: Arc::new(sign_ins), network }
+    Surroundings { arm: Arm::new(cloud, &http), sign_in: Arc::new(sign_ins), network, journal: None }
 }
 
 /// A network that believes a stand-in, and goes through this proxy.
