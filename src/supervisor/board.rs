@@ -184,6 +184,8 @@ impl Board {
     }
 
     fn event(&self, time: SystemTime, tunnel: TunnelStatus) {
+        // Who waits is told to whoever asks.
+        let tunnel = TunnelStatus { held: Vec::new(), ..tunnel };
         // Perhaps nobody listens.
         let _listeners = self.events.send(TunnelEvent { time, tunnel });
     }
@@ -232,6 +234,7 @@ impl Row {
             verified,
             connections: sums.connections,
             waiting: sums.waiting,
+            held: sums.held,
             bytes_in: sums.bytes_in,
             bytes_out: sums.bytes_out,
             rate_in: sums.rate.0,

@@ -28,6 +28,7 @@ pub(super) fn tunnel(name: &str) -> TunnelStatus {
         verified: true,
         connections: 0,
         waiting: Vec::new(),
+        held: Vec::new(),
         bytes_in: 0,
         bytes_out: 0,
         rate_in: 0,

@@ -42,6 +42,7 @@ fn tunnel(attempt: u32) -> model::TunnelStatus {
         verified: false,
         connections: 2,
         waiting: vec![(Wait::Path, 3)],
+        held: Vec::new(),
         bytes_in: 10,
         bytes_out: 20,
         rate_in: 1,
