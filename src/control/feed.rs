@@ -67,8 +67,10 @@ impl Feed {
         }
     }
 
-    fn whole(&mut self, status: model::Status) -> Event {
+    fn whole(&mut self, mut status: model::Status) -> Event {
         self.told = Some((status.generation, status.rejected.clone()));
+        // Nobody has looked up who they are.
+        status.tunnels.iter_mut().for_each(|tunnel| tunnel.held.clear());
         said("status", &wire::status(&self.instance.about(), status))
     }
 

@@ -21,8 +21,8 @@ mod wire;
 pub use request::{Answer, Refused, Request};
 pub use schema::{event_schema, schema};
 pub use wire::{
-    About, BastionStatus, Instance as InstanceStatus, LastError, Status, TunnelEvent, TunnelStatus, VERSION,
-    Waiting,
+    About, BastionStatus, Held, Instance as InstanceStatus, LastError, Status, TunnelEvent, TunnelStatus,
+    VERSION, Waiting,
 };
 
 /// What an instance answers to a request, some time.

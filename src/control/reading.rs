@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::wire::{BastionStatus, Status, TunnelStatus};
+use super::wire::{BastionStatus, Held, Status, TunnelStatus};
 use crate::model::{self, Name, Reason, State, printable};
 
 /// The longest code that is believed to be one.
@@ -48,6 +48,7 @@ impl TunnelStatus {
             target_verified: self.target_verified,
             connections: size(self.connections),
             waiting: waiting.collect(),
+            held: self.held.iter().filter_map(held).collect(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             rate_in: self.rate_in,
@@ -74,6 +75,16 @@ fn unknown(state: &str, program: &str) -> Reason {
         env!("CARGO_PKG_VERSION"),
     );
     Reason { code: "version-skew".into(), what, hint: None }
+}
+
+fn held(held: &Held) -> Option<model::Held> {
+    let program = held.pid.map(|pid| model::Program { pid, name: held.program.clone().unwrap_or_default() });
+    Some(model::Held {
+        wait: held.wait()?,
+        to: held.to.parse().ok()?,
+        from: held.from.parse().ok()?,
+        program,
+    })
 }
 
 fn bastion(bastion: BastionStatus) -> model::BastionStatus {

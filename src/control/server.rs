@@ -25,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::Feed;
 use super::{Instance, Refused, Request, VERSION, wire};
+use crate::model::{self, Program, is_loopback};
 use crate::sys::local::{self, LocalListener, Stream};
+use crate::sys::socket;
 
 /// How many connections there may be at once; further ones are closed.
 const CONNECTIONS: usize = 64;
@@ -35,6 +37,8 @@ const BODY: usize = 1024 * 1024;
 const ARRIVAL: Duration = Duration::from_secs(5);
 /// How long connections may take to hear of the end.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long it may take to find out which programs wait; without the answer, none is named.
+const LOOKING: Duration = Duration::from_secs(1);
 /// Between two attempts to accept, when the system has no room for more.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
@@ -122,7 +126,27 @@ async fn about(State(shared): State<Shared>) -> Response {
 }
 
 async fn status(State(shared): State<Shared>) -> Response {
-    json(StatusCode::OK, &wire::status(&shared.instance.about(), shared.instance.status()))
+    let mut status = shared.instance.status();
+    name_held(&mut status).await;
+    json(StatusCode::OK, &wire::status(&shared.instance.about(), status))
+}
+
+/// Names the programs whose connections wait, where the system tells: looked up when somebody asks, all at once.
+async fn name_held(status: &mut model::Status) {
+    let held = status.tunnels.iter().flat_map(|tunnel| &tunnel.held);
+    // Who comes from another machine is no program of this one.
+    let local = held.filter(|held| is_loopback(&held.from)).map(|held| (held.to, held.from));
+    let local: Vec<_> = local.collect();
+    if local.is_empty() {
+        return;
+    }
+    let mut looking = JoinSet::new();
+    looking.spawn_blocking(move || socket::peers(&local));
+    let Ok(Some(Ok(found))) = timeout(LOOKING, looking.join_next()).await else { return };
+    for held in status.tunnels.iter_mut().flat_map(|tunnel| &mut tunnel.held) {
+        let program = found.get(&held.from);
+        held.program = program.map(|program| Program { pid: program.id, name: program.name.clone() });
+    }
 }
 
 async fn events(State(shared): State<Shared>, PathParts(version): PathParts<String>) -> Response {
@@ -188,14 +212,14 @@ fn skew(version: &str) -> Option<Response> {
     let what = format!(
         "the running instance is bastion {}, whose interface is edition {VERSION}; it was asked for `{}`",
         env!("CARGO_PKG_VERSION"),
-        crate::model::printable(version, 16),
+        model::printable(version, 16),
     );
     let hint = "`bastion down` stops it whatever its release; then start it again with this one";
     Some(refuse(StatusCode::NOT_FOUND, &Refused::new("version-skew", what, Some(hint))))
 }
 
 async fn unknown(uri: Uri) -> Response {
-    let path = crate::model::printable(uri.path(), 100);
+    let path = model::printable(uri.path(), 100);
     let what = format!("the instance's interface (edition {VERSION}) has nothing to do there: `{path}`");
     refuse(StatusCode::NOT_FOUND, &Refused::new("bad-request", what, None))
 }

@@ -132,6 +132,9 @@ pub struct TunnelStatus {
     pub connections: u64,
     /// Connections that wait, by what for.
     pub waiting: Vec<Waiting>,
+    /// The first of those that wait, one by one. Empty in events.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
     /// Bytes from local programs to the target, all connections ever.
     pub bytes_in: u64,
     /// Bytes from the target to local programs, all connections ever.
@@ -184,6 +187,31 @@ pub struct Waiting {
 
 impl Waiting {
     /// What they wait for, when this release knows it.
+    pub fn wait(&self) -> Option<Wait> {
+        Wait::ALL.into_iter().find(|wait| word(*wait) == self.reason)
+    }
+}
+
+/// A connection that waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Held {
+    /// What it waits for.
+    #[schemars(extend("enum" = ["path", "setup", "connections", "sessions"]))]
+    #[serde(rename = "for")]
+    pub reason: String,
+    /// The address that it came to.
+    pub to: String,
+    /// The local program's end of it.
+    pub from: String,
+    /// The process there; null where the system does not tell.
+    pub pid: Option<u32>,
+    /// Its name; null where the system does not tell.
+    pub program: Option<String>,
+}
+
+impl Held {
+    /// What it waits for, when this release knows it.
     pub fn wait(&self) -> Option<Wait> {
         Wait::ALL.into_iter().find(|wait| word(*wait) == self.reason)
     }
@@ -274,6 +302,7 @@ fn tunnel(tunnel: model::TunnelStatus) -> TunnelStatus {
         target_verified: tunnel.target_verified,
         connections: tunnel.connections as u64,
         waiting: tunnel.waiting.into_iter().map(waiting).collect(),
+        held: tunnel.held.into_iter().map(held).collect(),
         bytes_in: tunnel.bytes_in,
         bytes_out: tunnel.bytes_out,
         rate_in: tunnel.rate_in,
@@ -285,6 +314,17 @@ fn tunnel(tunnel: model::TunnelStatus) -> TunnelStatus {
         }),
         since: time(tunnel.since),
         env: tunnel.env,
+    }
+}
+
+fn held(held: model::Held) -> Held {
+    let (pid, program) = held.program.map(|program| (program.pid, program.name)).unzip();
+    Held {
+        reason: word(held.wait).to_owned(),
+        to: held.to.to_string(),
+        from: held.from.to_string(),
+        pid,
+        program,
     }
 }
 

@@ -107,6 +107,8 @@ pub struct TunnelStatus {
     pub connections: usize,
     /// Connections that wait, by what for.
     pub waiting: Vec<(Wait, usize)>,
+    /// The first of those that wait, one by one; not in events.
+    pub held: Vec<Held>,
     /// Bytes from local programs to the target, all connections ever.
     pub bytes_in: u64,
     /// Bytes from the target to local programs, all connections ever.
@@ -121,6 +123,28 @@ pub struct TunnelStatus {
     pub since: SystemTime,
     /// Its `env`, with the address filled in; empty while it does not listen.
     pub env: BTreeMap<String, String>,
+}
+
+/// A connection that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What for.
+    pub wait: Wait,
+    /// The address that it came to.
+    pub to: SocketAddr,
+    /// Where it comes from.
+    pub from: SocketAddr,
+    /// The program there, where the system tells.
+    pub program: Option<Program>,
+}
+
+/// A program on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its process.
+    pub pid: u32,
+    /// Its name, as the system has it: anything may stand there.
+    pub name: String,
 }
 
 /// Something that went wrong.

@@ -21,7 +21,9 @@ mod resource_id;
 mod subscription;
 mod text;
 
-pub use actual::{BastionStatus, LastError, Reason, State, Status, TunnelEvent, TunnelStatus, Wait};
+pub use actual::{
+    BastionStatus, Held, LastError, Program, Reason, State, Status, TunnelEvent, TunnelStatus, Wait,
+};
 pub use desired::{
     Bastion, Behaviour, Cloud, CredentialKind, Desired, Endpoint, Identity, Limits, Listen, OnOutage,
     OnPortTaken, Probe, Target, Tunnel, overlap,

@@ -185,6 +185,8 @@ impl Board {
     }
 
     fn event(&self, time: SystemTime, tunnel: TunnelStatus) {
+        // Who waits is told to whoever asks.
+        let tunnel = TunnelStatus { held: Vec::new(), ..tunnel };
         // Perhaps nobody listens.
         let _listeners = self.events.send(TunnelEvent { time, tunnel });
     }
@@ -235,6 +237,7 @@ impl Row {
             target_verified,
             connections: sums.connections,
             waiting: sums.waiting,
+            held: sums.held,
             bytes_in: sums.bytes_in,
             bytes_out: sums.bytes_out,
             rate_in: sums.rate.0,

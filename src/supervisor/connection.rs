@@ -48,7 +48,8 @@ type Turn = Pin<Box<dyn Future<Output = Result<Place, AcquireError>> + Send + Sy
 /// Serves an accepted connection to its end, in a task of its own.
 pub(super) fn start(local: TcpStream, mut owner: watch::Receiver<Arc<Edition>>, room: Option<Place>) {
     let edition = Arc::clone(&owner.borrow_and_update());
-    let (entry, member) = (edition.tally.enter(), edition.cohort.join());
+    let ends = local.local_addr().and_then(|ours| Ok((ours, local.peer_addr()?))).ok();
+    let (entry, member) = (edition.tally.enter(ends), edition.cohort.join());
     let (tunnel, tasks, abandon) = (edition.name.clone(), edition.tasks.clone(), edition.abandon.clone());
     let mut turn = stand_in_line(&edition);
     // Here, not in its task: tasks do not begin in the order in which they are started.
@@ -176,7 +177,7 @@ impl Connection {
         let before = std::mem::replace(&mut self.edition, Arc::clone(&self.owner.borrow_and_update()));
         self.member = self.edition.cohort.join();
         if !Arc::ptr_eq(&self.edition.tally, &before.tally) {
-            self.entry = self.edition.tally.enter();
+            self.entry = self.entry.of(&self.edition.tally);
         }
     }
 

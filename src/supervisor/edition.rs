@@ -1,6 +1,7 @@
 //! A tunnel as it is between two edits, for the connections that it accepts meanwhile; and the books about them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::bell::Bell;
 use super::paths::Way;
 use crate::carrier::OpenOptions;
 use crate::limit::Limit;
-use crate::model::{Name, Reason, Wait};
+use crate::model::{Held, Name, Reason, Wait};
 use crate::plan::Spec;
 use crate::relay::Counts;
 
@@ -123,6 +124,8 @@ struct Book {
     accepted: u64,
     live: BTreeMap<u64, Arc<Counts>>,
     waiting: BTreeMap<Wait, usize>,
+    /// Those that wait, by number: what for, where they came to, where they come from.
+    held: BTreeMap<u64, (Wait, Ends)>,
     /// Bytes of connections that have ended.
     past: (u64, u64),
     /// The bytes when they were last looked at, and how many a second there were until then.
@@ -134,11 +137,18 @@ struct Book {
     unwritten: u64,
 }
 
+/// The two ends of a local connection: ours, and the program's.
+pub(super) type Ends = (SocketAddr, SocketAddr);
+
+/// How many connections that wait are told of one by one.
+const NAMED: usize = 8;
+
 /// What `status` tells of a tally.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     pub(super) connections: usize,
     pub(super) waiting: Vec<(Wait, usize)>,
+    pub(super) held: Vec<Held>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) rate: (u64, u64),
@@ -150,6 +160,8 @@ pub(super) struct Sums {
 pub(super) struct Entry {
     tally: Arc<Tally>,
     number: u64,
+    /// Not known of one that is gone already.
+    ends: Option<Ends>,
     waiting: Option<Wait>,
 }
 
@@ -159,10 +171,10 @@ impl Tally {
     }
 
     /// A connection was accepted. The first one has the number 1.
-    pub(super) fn enter(self: &Arc<Self>) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>, ends: Option<Ends>) -> Entry {
         let mut book = self.book();
         book.accepted += 1;
-        Entry { tally: Arc::clone(self), number: book.accepted, waiting: None }
+        Entry { tally: Arc::clone(self), number: book.accepted, ends, waiting: None }
     }
 
     /// How many wait for this.
@@ -174,8 +186,11 @@ impl Tally {
         let book = self.book();
         let (bytes_in, bytes_out) = book.bytes();
         let waiting = book.waiting.iter().map(|(wait, count)| (*wait, *count)).collect();
+        let held = book.held.values().take(NAMED);
+        let held = held.map(|(wait, (to, from))| Held { wait: *wait, to: *to, from: *from, program: None });
+        let held = held.collect();
         let (rate, last_error) = (book.rate, book.last_error.clone());
-        Sums { connections: book.live.len(), waiting, bytes_in, bytes_out, rate, last_error }
+        Sums { connections: book.live.len(), waiting, held, bytes_in, bytes_out, rate, last_error }
     }
 
     /// Looks at the bytes, so long after it did so before.
@@ -211,6 +226,11 @@ impl Tally {
 }
 
 impl Entry {
+    /// The same connection as one of another tunnel's.
+    pub(super) fn of(&self, tally: &Arc<Tally>) -> Self {
+        tally.enter(self.ends)
+    }
+
     /// The connection's number within its tunnel.
     pub(super) fn number(&self) -> u64 {
         self.number
@@ -219,14 +239,17 @@ impl Entry {
     /// It waits for this now.
     pub(super) fn wait(&mut self, wait: Wait) {
         let mut book = self.tally.book();
-        book.leave(self.waiting.replace(wait));
+        book.leave(self.number, self.waiting.replace(wait));
         *book.waiting.entry(wait).or_default() += 1;
+        if let Some(ends) = self.ends {
+            book.held.insert(self.number, (wait, ends));
+        }
     }
 
     /// It is connected, and these count its bytes.
     pub(super) fn live(&mut self, counts: Arc<Counts>) {
         let mut book = self.tally.book();
-        book.leave(self.waiting.take());
+        book.leave(self.number, self.waiting.take());
         book.live.insert(self.number, counts);
     }
 }
@@ -239,8 +262,9 @@ impl Book {
         })
     }
 
-    fn leave(&mut self, wait: Option<Wait>) {
+    fn leave(&mut self, number: u64, wait: Option<Wait>) {
         let Some(wait) = wait else { return };
+        self.held.remove(&number);
         if let Some(count) = self.waiting.get_mut(&wait) {
             *count -= 1;
             if *count == 0 {
@@ -253,7 +277,7 @@ impl Book {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut book = self.tally.book();
-        book.leave(self.waiting.take());
+        book.leave(self.number, self.waiting.take());
         if let Some(counts) = book.live.remove(&self.number) {
             book.past.0 += counts.up.load(Ordering::Relaxed);
             book.past.1 += counts.down.load(Ordering::Relaxed);
@@ -268,14 +292,19 @@ mod tests {
     #[test]
     fn a_tally_counts_who_is_here_and_what_passed_whoever_is_gone() {
         let tally = Arc::new(Tally::new(0));
-        let (mut one, mut two) = (tally.enter(), tally.enter());
+        let ends =
+            |port| Some((SocketAddr::from(([127, 0, 0, 1], 80)), SocketAddr::from(([127, 0, 0, 1], port))));
+        let (mut one, mut two) = (tally.enter(ends(1001)), tally.enter(ends(1002)));
         assert_eq!((one.number(), two.number()), (1, 2));
         one.wait(Wait::Path);
         two.wait(Wait::Path);
         two.wait(Wait::SetUp);
         assert_eq!(tally.sums().waiting, [(Wait::Path, 1), (Wait::SetUp, 1)]);
+        let held = || tally.sums().held.iter().map(|held| (held.wait, held.from.port())).collect::<Vec<_>>();
+        assert_eq!(held(), [(Wait::Path, 1001), (Wait::SetUp, 1002)]);
         let counts = Arc::new(Counts::default());
         two.live(Arc::clone(&counts));
+        assert_eq!(held(), [(Wait::Path, 1001)]);
         counts.up.store(3_000, Ordering::Relaxed);
         tally.sample(Duration::from_secs(3));
         let sums = tally.sums();

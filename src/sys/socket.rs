@@ -83,6 +83,19 @@ pub fn holders(_addresses: &[SocketAddr]) -> BTreeMap<SocketAddr, Holder> {
     BTreeMap::new()
 }
 
+/// The programs at the other ends of local connections, by their address there, where the system tells. Each connection is
+/// given by its end here and its other end. It reads much: not for the runtime's own threads.
+#[cfg(target_os = "linux")]
+pub fn peers(connections: &[(SocketAddr, SocketAddr)]) -> BTreeMap<SocketAddr, Process> {
+    holder::of_peers(connections)
+}
+
+/// Here the system does not tell without calls that std has not.
+#[cfg(not(target_os = "linux"))]
+pub fn peers(_connections: &[(SocketAddr, SocketAddr)]) -> BTreeMap<SocketAddr, Process> {
+    BTreeMap::new()
+}
+
 /// What a person types to see who has a port, with the rights that this takes.
 #[cfg(target_os = "linux")]
 pub fn who_has(port: u16) -> String {

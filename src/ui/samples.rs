@@ -29,6 +29,7 @@ pub(super) fn tunnel(name: &str) -> TunnelStatus {
         target_verified: false,
         connections: 0,
         waiting: Vec::new(),
+        held: Vec::new(),
         bytes_in: 0,
         bytes_out: 0,
         rate_in: 0,

@@ -10,9 +10,11 @@ use super::line::{listen, shown, target, told, why};
 use super::others::safe_lines;
 use super::table::{Line, Row, paragraph, render, word};
 use super::{CARE, HINT};
-use crate::model::{BastionStatus, State, Status, TunnelStatus};
+use crate::model::{BastionStatus, Program, State, Status, TunnelStatus, printable};
 
 const HEADER: [&str; 7] = ["TUNNEL", "STATE", "LISTEN", "TARGET", "CONNS", "IN/OUT", "SINCE"];
+/// The longest name of a program that is shown.
+const LONGEST: usize = 40;
 /// Addresses, then names.
 const FIRST: [usize; 3] = [2, 0, 1];
 
@@ -29,7 +31,7 @@ pub fn status(status: &Status, now: SystemTime, width: Option<u16>) -> String {
         text.push('\n');
     }
     for bastion in &status.bastions {
-        text.push_str(&paragraph(&held(bastion), 0, width));
+        text.push_str(&paragraph(&held_by(bastion), 0, width));
     }
     text
 }
@@ -65,6 +67,7 @@ fn row(tunnel: &TunnelStatus, now: SystemTime) -> Row {
     if tunnel.state == State::Ready && tunnel.target_verified {
         below.push(Line::Text("its target has answered".to_owned()));
     }
+    below.extend(held(tunnel).map(Line::Text));
     if (tunnel.rate_in, tunnel.rate_out) != (0, 0) {
         below.push(Line::Text(format!("{}/s in, {}/s out", size(tunnel.rate_in), size(tunnel.rate_out))));
     }
@@ -92,8 +95,38 @@ fn connections(tunnel: &TunnelStatus) -> String {
     text
 }
 
+/// `waiting: psql (process 7, 2 connections), one from 127.0.0.1:50000; and 3 more`. Nothing where nobody is known.
+fn held(tunnel: &TunnelStatus) -> Option<String> {
+    if tunnel.held.is_empty() {
+        return None;
+    }
+    let mut programs: Vec<(&Program, usize)> = Vec::new();
+    let mut others = Vec::new();
+    for held in &tunnel.held {
+        match &held.program {
+            Some(program) => match programs.iter_mut().find(|(known, _)| *known == program) {
+                Some((_, number)) => *number += 1,
+                None => programs.push((program, 1)),
+            },
+            None => others.push(format!("one from {}", held.from)),
+        }
+    }
+    let program = |(program, number): (&Program, usize)| {
+        let name = printable(&program.name, LONGEST);
+        let more = if number == 1 { String::new() } else { format!(", {number} connections") };
+        format!("{name} (process {}{more})", program.pid)
+    };
+    let all: Vec<String> = programs.into_iter().map(program).chain(others).collect();
+    let waiting: usize = tunnel.waiting.iter().map(|(_, number)| number).sum();
+    let rest = match waiting.saturating_sub(tunnel.held.len()) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    Some(format!("waiting: {}{rest}", all.join(", ")))
+}
+
 /// What a bastion holds and may hold.
-fn held(bastion: &BastionStatus) -> String {
+fn held_by(bastion: &BastionStatus) -> String {
     let sku = match &bastion.sku {
         Some(sku) => format!(", {}", shown(sku)),
         None => String::new(),
@@ -119,7 +152,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{LastError, Reason, Wait};
+    use crate::model::{Held, LastError, Reason, Wait};
     use crate::ui::samples::{bastion, now, reason, tunnel};
 
     fn shows(tunnels: Vec<TunnelStatus>, width: Option<u16>) -> String {
@@ -218,6 +251,28 @@ mod tests {
 
         bastion hub, Standard: 2 sessions open
         ");
+    }
+
+    #[test]
+    fn who_waits_is_named() {
+        let waits = |port, program: Option<(u32, &str)>| Held {
+            wait: Wait::Path,
+            to: "127.0.0.1:8080".parse().unwrap(),
+            from: std::net::SocketAddr::from(([127, 0, 0, 1], port)),
+            program: program.map(|(pid, name)| Program { pid, name: name.to_owned() }),
+        };
+        let held = vec![
+            waits(1001, Some((7, "psql"))),
+            waits(1002, None),
+            waits(1003, Some((7, "psql"))),
+            waits(1004, Some((8, "a\u{1b}[31m"))),
+        ];
+        let some = TunnelStatus { held, waiting: vec![(Wait::Path, 7)], ..tunnel("web") };
+        assert_eq!(
+            super::held(&some).unwrap(),
+            "waiting: psql (process 7, 2 connections), a\u{241b}[31m (process 8), one from 127.0.0.1:1002; and 3 more"
+        );
+        assert_eq!(super::held(&tunnel("web")), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Linux: which program has a local address.
+//! Linux: which program has a local address, or the other end of a local connection.
 //!
 //! The table of connections names the socket and its user; whose open file that is, is found among the processes that
 //! this user may look into. That takes milliseconds: it is asked when somebody wants to know, never for a connection.
@@ -15,6 +15,7 @@ const LISTENS: &str = "0A";
 /// One line of the table.
 struct Socket {
     local: SocketAddr,
+    remote: SocketAddr,
     listens: bool,
     user: u32,
     inode: u64,
@@ -42,6 +43,17 @@ pub(super) fn of_addresses(addresses: &[SocketAddr]) -> BTreeMap<SocketAddr, Hol
     found.into_iter().filter_map(holder).collect()
 }
 
+/// Who has the other ends of these connections: ours and theirs, as we see them.
+pub(super) fn of_peers(connections: &[(SocketAddr, SocketAddr)]) -> BTreeMap<SocketAddr, Process> {
+    let ends: BTreeSet<(SocketAddr, SocketAddr)> =
+        connections.iter().map(|(ours, theirs)| (canonical(*theirs), canonical(*ours))).collect();
+    let theirs = |socket: &Socket| socket.inode != 0 && ends.contains(&(socket.local, socket.remote));
+    let found: Vec<(SocketAddr, u64)> =
+        table().iter().filter(|socket| theirs(socket)).map(|socket| (socket.local, socket.inode)).collect();
+    let processes = processes(&found.iter().map(|(_, inode)| *inode).collect());
+    found.into_iter().filter_map(|(end, inode)| Some((end, processes.get(&inode)?.clone()))).collect()
+}
+
 /// Whether who has the one address keeps others from the other.
 fn takes(one: &SocketAddr, other: &SocketAddr) -> bool {
     let (ip, wanted) = (one.ip(), other.ip().to_canonical());
@@ -59,11 +71,11 @@ fn table() -> Vec<Socket> {
 
 fn socket(line: &str) -> Option<Socket> {
     let mut columns = line.split_ascii_whitespace().skip(1);
-    let local = address(columns.next()?)?;
-    let listens = columns.nth(1)? == LISTENS;
+    let (local, remote) = (address(columns.next()?)?, address(columns.next()?)?);
+    let listens = columns.next()? == LISTENS;
     let user = columns.nth(3)?.parse().ok()?;
     let inode = columns.nth(1)?.parse().ok()?;
-    Some(Socket { local, listens, user, inode })
+    Some(Socket { local, remote, listens, user, inode })
 }
 
 /// An address as the table writes it; one of IPv4 in a socket of IPv6 is that of IPv4.
@@ -133,7 +145,7 @@ fn user_name(id: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -167,6 +179,16 @@ mod tests {
         assert_eq!(address("0100007F:1F90"), mapped);
         let ipv6 = address("00000000000000000000000001000000:0016");
         assert_eq!(ipv6, Some("[::1]:22".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_program_at_the_other_end_is_found_also_when_its_socket_is_of_ipv6() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(at).unwrap();
+        let (server, theirs) = listener.accept().unwrap();
+        let found = of_peers(&[(server.local_addr().unwrap(), theirs)]);
+        assert!(found.get(&theirs).is_some_and(is_us), "{found:?}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod auto;
 #[cfg(unix)]
+mod held;
+#[cfg(unix)]
 mod holders;
 #[cfg(unix)]
 mod next;

@@ -255,6 +255,7 @@ pub(super) fn ready(tunnel: &str, port: u16) -> model::TunnelStatus {
         target_verified: false,
         connections: 0,
         waiting: Vec::new(),
+        held: Vec::new(),
         bytes_in: 0,
         bytes_out: 0,
         rate_in: 0,

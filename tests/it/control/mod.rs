@@ -43,6 +43,7 @@ fn tunnel(attempt: u32) -> model::TunnelStatus {
         target_verified: false,
         connections: 2,
         waiting: vec![(Wait::Path, 3)],
+        held: Vec::new(),
         bytes_in: 10,
         bytes_out: 20,
         rate_in: 1,
