@@ -24,9 +24,20 @@ const MOST: u64 = 64 * 1024;
 pub struct Lock {
     owner: Owner,
     path: PathBuf,
-    // Freed in this order: who is no longer listed may still be held, not the other way round.
-    _live: File,
-    _claim: File,
+    live: File,
+    claim: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said, and not left to the closing of the files: a program that is being started at this moment has them
+        // too, until it is itself. In this order: who is no longer listed may still be held, not the other way round.
+        for file in [&self.live, &self.claim] {
+            if let Err(error) = file.unlock() {
+                tracing::debug!(%error, "the instance is free when its files are closed");
+            }
+        }
+    }
 }
 
 /// Why an instance was not claimed.
@@ -75,7 +86,7 @@ impl Lock {
         // Locked before it has its name: who finds it, finds it held.
         let held = |file: &File| file.try_lock().map_err(io::Error::from);
         let live = directory::replace(&files.live, &[], held).map_err(failed(&files.live))?;
-        Ok(Self { owner, path: files.lock, _live: live, _claim: claim })
+        Ok(Self { owner, path: files.lock, live, claim })
     }
 
     /// What this process says of itself to others.

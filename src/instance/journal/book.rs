@@ -31,6 +31,15 @@ pub(super) struct Book {
     pub(super) added: usize,
 }
 
+impl Drop for Book {
+    fn drop(&mut self) {
+        // Said, and not left to the closing of the file: a program that is being started at this moment has it too.
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "the journal is free when its file is closed");
+        }
+    }
+}
+
 /// A session in a journal, and when it was last known to be there (seconds since 1970).
 #[derive(Clone, Debug)]
 pub(super) struct Line {
