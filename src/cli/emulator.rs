@@ -36,8 +36,8 @@ pub(super) struct Arguments {
     /// may be repeated
     #[arg(long, value_name = "FAULT")]
     fault: Vec<String>,
-    /// Let whoever has the emulator's token add faults and see sessions while it runs, at
-    /// https://admin.localhost:PORT/
+    /// Let whoever has the emulator's token add faults and see sessions while it runs, at `admin.localhost` and its
+    /// own port
     #[arg(long)]
     admin: bool,
 }

@@ -436,7 +436,7 @@ async fn help_of_emulator() {
 
           --admin
               Let whoever has the emulator's token add faults and see sessions while it runs, at
-              https://admin.localhost:PORT/
+              `admin.localhost` and its own port
 
       -h, --help
               Print help (see a summary with '-h')
