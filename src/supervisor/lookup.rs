@@ -115,11 +115,10 @@ impl Lookup {
             return Ok(known.endpoint.clone());
         }
         let before = slot.as_ref().and_then(|known| resource(&known.endpoint));
-        let now = find(target, before, reader).await?;
-        if before.is_some_and(|before| *before != now) {
-            tracing::info!(target = %target, machine = %now, "it is another machine from now on");
+        let endpoint = find(target, before, reader).await?;
+        if before.is_some() && before != resource(&endpoint) {
+            tracing::info!(target = %target, machine = %endpoint, "it is another machine from now on");
         }
-        let endpoint = Endpoint::Resource(now);
         *slot = Some(Meaning { endpoint: endpoint.clone(), read: Instant::now() });
         Ok(endpoint)
     }
@@ -178,25 +177,21 @@ async fn find(
     target: &Locator,
     before: Option<&ResourceId>,
     reader: &Reader,
-) -> Result<ResourceId, RouteError> {
-    match target {
+) -> Result<Endpoint, RouteError> {
+    let found = match target {
+        Locator::Endpoint(endpoint) => return Ok(endpoint.clone()),
         Locator::AnyInstance(set) => {
             let all =
                 reader.ask(|arm, token| Box::pin(async move { arm.instances(set, &token).await })).await?;
-            Instance::choose(&all, before, set).map_err(RouteError::NoMachine)
+            Instance::choose(&all, before, set)
         }
         Locator::Interface(id) => {
             let machine =
                 reader.ask(|arm, token| Box::pin(async move { arm.interface(id, &token).await })).await?;
-            let interface = || id.name().to_owned();
-            machine.ok_or_else(|| RouteError::NoMachine(NoMachine::Attached { interface: interface() }))
+            machine.ok_or_else(|| NoMachine::Attached { interface: id.name().to_owned() })
         }
-        Locator::Endpoint(endpoint) => {
-            // Nobody asks: these mean themselves.
-            let id = resource(endpoint).cloned();
-            id.ok_or_else(|| RouteError::NoMachine(NoMachine::Attached { interface: target.to_string() }))
-        }
-    }
+    };
+    found.map(Endpoint::Resource).map_err(RouteError::NoMachine)
 }
 
 async fn look(id: &ResourceId, reader: &Reader) -> Option<Finding> {
