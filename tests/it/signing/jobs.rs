@@ -36,6 +36,16 @@ fn as_github_takes_it(asked: &Asked) -> Result<(), String> {
     }
 }
 
+/// What a command says, which shows neither the job's own token nor the statement about it, however much it is asked to say.
+async fn told_without(statement: &str, command: impl Fn() -> Command) -> String {
+    let told = said(command()).await;
+    let mut loud = command();
+    loud.arg("-vv");
+    let all = format!("{told}{}", said(loud).await);
+    assert!(!all.contains(BEARER) && !all.contains(statement), "{all}");
+    told
+}
+
 #[tokio::test]
 async fn a_job_of_github_shows_what_github_says_about_it() {
     let (env, emulator, signer) = (TestEnv::new(), emulator(Vec::new()).await, Signer::new());
@@ -47,11 +57,7 @@ async fn a_job_of_github_shows_what_github_says_about_it() {
         Err(why) => (400, why),
     })
     .await;
-    let told = said(github(&env, &emulator, &stand_in)).await;
-    let mut command = github(&env, &emulator, &stand_in);
-    command.arg("-vv");
-    let all = format!("{told}{}", said(command).await);
-    assert!(!all.contains(BEARER) && !all.contains(&statement), "{all}");
+    let told = told_without(&statement, || github(&env, &emulator, &stand_in)).await;
     insta::assert_snapshot!(told, @r"
     exit 0
     bastions     hub
@@ -146,11 +152,7 @@ async fn a_task_of_azure_pipelines_shows_what_they_say_about_it() {
         Err(why) => (400, why),
     })
     .await;
-    let told = said(pipelines(&env, &emulator, &stand_in)).await;
-    let mut command = pipelines(&env, &emulator, &stand_in);
-    command.arg("-vv");
-    let all = format!("{told}{}", said(command).await);
-    assert!(!all.contains(BEARER) && !all.contains(&statement), "{all}");
+    let told = told_without(&statement, || pipelines(&env, &emulator, &stand_in)).await;
     insta::assert_snapshot!(told, @r"
     exit 0
     bastions     hub
